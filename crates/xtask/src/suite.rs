@@ -1,0 +1,66 @@
+//! `cargo xtask test`: everything that has to hold before a change goes in, cheapest first.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::workspace::{Workspace, describe, run};
+use crate::{codegen, deps, tools};
+
+pub(crate) fn run_all(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
+    let mut stages = Stages::default();
+    // A filter asks about a few tests; the rules can wait for the full run, the tests' needs cannot.
+    if filter.is_none() {
+        stages.run("codegen --check", || codegen::check(workspace))?;
+        stages.run("deps", || deps::check(workspace))?;
+    }
+    stages.run("tools", || tools::install(workspace))?;
+    stages.run("build what the end-to-end tests start", || build(workspace))?;
+    // Plain `cargo test`, since it is on every machine that can build us, and runs the doctests too.
+    let mut test = workspace.cargo(["test", "--workspace", "--all-features"]);
+    test.args(filter);
+    stages.run(&describe(&test), || run(&mut test))?;
+    stages.summary();
+    Ok(())
+}
+
+/// Builds every binary and example: `cargo test` builds neither for a package that another package's tests start.
+fn build(workspace: &Workspace) -> Result<()> {
+    let mut build = workspace.cargo(["build", "--all-features"]);
+    let mut names = Vec::new();
+    for member in workspace.members.iter().filter(|member| member.name != env!("CARGO_PKG_NAME")) {
+        let started = member.targets.iter().filter(|target| target.is("bin") || target.is("example"));
+        let before = names.len();
+        names.extend(started.map(|target| target.name.as_str()));
+        if names.len() > before {
+            build.args(["--package", &member.name]);
+        }
+    }
+    if names.is_empty() {
+        println!("nothing to build");
+        return Ok(());
+    }
+    println!("{}", names.join(", "));
+    run(build.args(["--bins", "--examples"]))
+}
+
+/// Runs and times stages; the first that fails ends the run.
+#[derive(Debug, Default)]
+struct Stages {
+    done: Vec<(String, Duration)>,
+}
+
+impl Stages {
+    fn run(&mut self, name: &str, stage: impl FnOnce() -> Result<()>) -> Result<()> {
+        println!("── {name}");
+        let began = Instant::now();
+        stage().with_context(|| format!("failed: {name}"))?;
+        self.done.push((name.to_owned(), began.elapsed()));
+        Ok(())
+    }
+
+    fn summary(&self) {
+        let each = self.done.iter().map(|(name, time)| format!("{name} {:.1} s", time.as_secs_f64()));
+        println!("── passed: {}", each.collect::<Vec<_>>().join(" · "));
+    }
+}

