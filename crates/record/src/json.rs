@@ -78,6 +78,19 @@ impl Json {
     }
 }
 
+impl From<Box<RawValue>> for Json {
+    fn from(value: Box<RawValue>) -> Self {
+        Self(value)
+    }
+}
+
+impl From<Json> for String {
+    /// The text, without copying it.
+    fn from(json: Json) -> Self {
+        Box::<str>::from(json.0).into()
+    }
+}
+
 impl fmt::Debug for Json {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.as_str())

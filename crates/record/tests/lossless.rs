@@ -1,5 +1,7 @@
 //! Reading and writing gives the same JSON value, whatever the record.
 
+#![expect(clippy::expect_used, reason = "a failed expectation is how a test fails")]
+
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use sidetrail_record::Record;

@@ -1,1 +1,34 @@
-//! wire
+//! Sidetrail's protocol: code generated from `proto/`, and conversions to the CloudTrail record.
+//!
+//! [`ingest::v1`] is how events get from an application to a collector; [`spool::v1`] is what a collector keeps on disk.
+//! The generated files are committed under `src/gen`; `cargo xtask codegen` writes them, the test run proves them
+//! current. Nobody needs protoc.
+//!
+//! A [`Record`](sidetrail_record::Record) becomes a [`Call`](ingest::v1::Call) and back without loss: texts are moved,
+//! JSON stays text.
+
+mod convert;
+
+pub use convert::InvalidCall;
+
+/// From an application to a collector.
+pub mod ingest {
+    /// Version 1, the only one.
+    #[allow(missing_docs, clippy::all, clippy::allow_attributes, reason = "generated")]
+    #[expect(clippy::allow_attributes_without_reason, reason = "generated")]
+    pub mod v1 {
+        include!("gen/sidetrail.ingest.v1.rs");
+
+        /// What a sender puts into `Hello.protocol_version`, and all that a collector of this version takes.
+        pub const PROTOCOL_VERSION: u32 = 1;
+    }
+}
+
+/// What a collector keeps on disk.
+pub mod spool {
+    /// Version 1. Fields are only ever added.
+    #[allow(missing_docs, clippy::all, clippy::allow_attributes, reason = "generated")]
+    pub mod v1 {
+        include!("gen/sidetrail.spool.v1.rs");
+    }
+}

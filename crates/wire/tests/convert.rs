@@ -1,0 +1,94 @@
+//! A record survives the way through a `Call` on the wire.
+
+#![expect(clippy::expect_used, reason = "a failed expectation is how a test fails")]
+
+use proptest::prelude::*;
+use prost::Message;
+use serde_json::{Value, json};
+use sidetrail_record::{Json, Record};
+use sidetrail_wire::ingest::v1::{Call, Resource, UserIdentity};
+
+#[track_caller]
+fn check(value: &Value) {
+    let record: Record = serde_json::from_value(value.clone())
+        .or_else(|_| serde_json::from_str(&value.to_string()))
+        .expect("any JSON object is a record");
+    let bytes = Call::from(record).encode_to_vec();
+    let call = Call::decode(bytes.as_slice()).expect("what was encoded decodes");
+    let record = Record::try_from(call).expect("a call made from a record is valid");
+    let written: Value = serde_json::to_value(&record).expect("a record serialises");
+    assert_eq!(written, *value);
+}
+
+#[test]
+fn examples_of_the_format() {
+    for line in include_str!("../../record/testdata/examples.ndjson").lines() {
+        check(&serde_json::from_str(line).expect("the test's own JSON"));
+    }
+}
+
+#[test]
+fn what_protobuf_cannot_say_travels_as_json() {
+    check(&json!({"eventName": "", "userAgent": "", "resources": [], "userIdentity": {}, "tlsDetails": {}}));
+    check(&json!({"eventName": null, "readOnly": null, "requestParameters": null, "eventID": "not a uuid"}));
+    check(&json!({"eventID": "0B7C6A52-9F7E-4C0B-9D0E-2F6D0F1C9A11", "eventTime": "9999-12-30T22:00:00Z"}));
+    check(
+        &json!({"resources": [{}, {"ARNPrefix": "arn:aws:s3:::b/"}, {"ARN": 7}], "awsRegion": "eu-west-1"}),
+    );
+}
+
+#[test]
+fn a_call_that_is_no_record_names_the_field() {
+    let field = |call: Call| Record::try_from(call).expect_err("invalid").to_string();
+    let broken = || Some("{\"a\":".into());
+
+    assert!(field(Call { event_id: "short".into(), ..Call::default() }).starts_with("eventID is 5 bytes"));
+    assert!(
+        field(Call { request_parameters: broken(), ..Call::default() }).starts_with("requestParameters ")
+    );
+    assert!(field(Call { tls_details: Some("7".into()), ..Call::default() }).starts_with("tlsDetails "));
+    assert!(field(Call { other: Some("[]".into()), ..Call::default() }).starts_with("other "));
+    let identity = UserIdentity { session_context: broken(), ..UserIdentity::default() };
+    assert!(
+        field(Call { user_identity: Some(identity), ..Call::default() })
+            .starts_with("userIdentity.sessionContext ")
+    );
+    let resource = Resource { other: broken(), ..Resource::default() };
+    assert!(field(Call { resources: vec![resource], ..Call::default() }).starts_with("resources "));
+    let two_values = Some("{} {}".into());
+    assert!(
+        field(Call { response_elements: two_values, ..Call::default() }).starts_with("responseElements ")
+    );
+}
+
+proptest! {
+    #[test]
+    fn typed_members_and_others(
+        texts in prop::collection::vec(prop::option::of(".{0,12}"), 8),
+        flags in prop::collection::vec(prop::option::of(any::<bool>()), 2),
+        seconds in -62_167_219_200_i64..=253_402_207_200,
+        novelty in ".{0,12}",
+    ) {
+        let [source, name, kind, category, agent, code, request, principal] = &texts[..] else { unreachable!() };
+        let mut record = Record {
+            event_source: source.clone(),
+            event_name: name.clone(),
+            event_type: kind.clone(),
+            event_category: category.clone(),
+            user_agent: agent.clone(),
+            error_code: code.clone(),
+            request_id: request.clone(),
+            read_only: flags[0],
+            management_event: flags[1],
+            event_time: sidetrail_record::EventTime::from_unix_seconds(seconds),
+            user_identity: Some(sidetrail_record::UserIdentity {
+                principal_id: principal.clone(),
+                ..Default::default()
+            }),
+            ..Record::default()
+        };
+        record.other.insert("novelty", Json::of(&novelty).expect("a string is JSON"));
+        let back = Record::try_from(Call::from(record.clone())).expect("valid");
+        prop_assert_eq!(back, record);
+    }
+}
