@@ -1,0 +1,1 @@
+//! Where evidence is read from: a trait the caller brings, and a directory.
