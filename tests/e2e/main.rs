@@ -1,0 +1,3 @@
+//! The end-to-end suite: one binary, a module per subject.
+
+mod store;
