@@ -2,8 +2,8 @@
 //!
 //! What [`LogWriter`] writes is exactly one gzip member (header time 0, OS 255) around the records joined by `,` and
 //! nothing else: the hash over the content depends on the records alone. The stored bytes are the same for the same
-//! records, the same build and the same kind of processor; zlib-rs picks its match finder by the processor, so across
-//! machines compare contents. [`read_records`] reads any log file, CloudTrail's own included.
+//! records and the same build; a later zlib may find other matches, so across builds compare contents.
+//! [`read_records`] reads any log file, CloudTrail's own included.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::ops::ControlFlow;

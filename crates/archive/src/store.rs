@@ -1,1 +1,332 @@
-//! tbd
+//! Buckets by way of `object_store`: a local directory, or any S3-compatible service.
+//!
+//! A location is a path, a `file://` URL, or `s3://bucket/prefix`. For S3 the standard `AWS_*` variables say the rest;
+//! with an endpoint set, requests use path style, and plain HTTP if the endpoint does.
+
+mod bucket;
+mod local;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as ObjectPath;
+use object_store::{
+    Attribute, Attributes, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
+};
+
+use crate::key::{InvalidName, Prefix};
+use crate::source::{self, Bucket, Directory};
+
+/// How long one request may take, sending and receiving included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a request is tried again at once; who has to succeed tries again later by itself.
+const RETRIES: usize = 3;
+/// How long all tries of a request may take.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// The variables that are handed to the S3 client as they are; a name is its configuration key.
+const VARIABLES: [&str; 20] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_DEFAULT_REGION",
+    "AWS_REGION",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_ENDPOINT_URL_STS",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_METADATA_ENDPOINT",
+    "AWS_IMDSV1_FALLBACK",
+    "AWS_SKIP_SIGNATURE",
+    "AWS_CONDITIONAL_PUT",
+    "AWS_SERVER_SIDE_ENCRYPTION",
+    "AWS_SSE_KMS_KEY_ID",
+    "AWS_SSE_BUCKET_KEY_ENABLED",
+    "AWS_CHECKSUM_ALGORITHM",
+];
+
+/// A location could not be opened. Messages name the bucket and the endpoint, never a credential.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The scheme of the URL is not known.
+    #[error("{0:?} is not a path, a file:// URL or an s3:// URL")]
+    Location(String),
+    /// What follows the bucket is not a prefix.
+    #[error(transparent)]
+    Prefix(#[from] InvalidName),
+    /// The endpoint holds a user name or password, which would end up in messages.
+    #[error("the endpoint of bucket {0} must not hold credentials")]
+    Credentials(String),
+    /// The directory does not exist, or could not be made.
+    #[error("could not open the directory")]
+    Directory(#[source] io::Error),
+    /// The client refused the configuration.
+    #[error("could not set up a client for {name}")]
+    Client {
+        /// The bucket and the endpoint.
+        name: String,
+        /// What it says.
+        source: object_store::Error,
+    },
+}
+
+/// A request for an object failed.
+#[derive(Debug, thiserror::Error)]
+#[error("could not {action} {key} in {store}")]
+pub struct StoreError {
+    action: &'static str,
+    key: String,
+    store: String,
+    source: object_store::Error,
+}
+
+impl StoreError {
+    /// Whether there is no such object.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self.source, object_store::Error::NotFound { .. })
+    }
+
+    /// Whether the store knows the caller and refuses, or does not know the caller: trying again does not help.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        use object_store::Error::{PermissionDenied, Unauthenticated};
+        matches!(self.source, PermissionDenied { .. } | Unauthenticated { .. })
+    }
+}
+
+/// What became of a put that must not overwrite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// The object was stored.
+    Created,
+    /// There was one already; nothing was stored. Who repeats a plan compares it with its own.
+    AlreadyExists,
+}
+
+/// An open location.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<dyn ObjectStore>,
+    prefix: Option<Prefix>,
+    root: Option<PathBuf>,
+    name: String,
+}
+
+impl Store {
+    /// Opens a location. A local directory must exist. `env` looks up a variable, as `std::env::var(name).ok()` does.
+    ///
+    /// No request is made: whether a bucket exists shows with the first one.
+    ///
+    /// # Errors
+    /// If the location or the variables make no sense, or the directory does not exist.
+    pub fn open(location: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, OpenError> {
+        match location.split_once("://") {
+            None => Self::directory(Path::new(location)),
+            Some(("file", path)) if path.starts_with('/') => Self::directory(Path::new(path)),
+            Some(("s3", rest)) if !rest.is_empty() && !rest.starts_with('/') => Self::s3(rest, env),
+            Some(_) => Err(OpenError::Location(location.chars().take(100).collect())),
+        }
+    }
+
+    /// Like [`Store::open`], and makes a local directory that does not exist, durably.
+    ///
+    /// # Errors
+    /// As [`Store::open`], and if the directory cannot be made.
+    pub fn open_or_create(location: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, OpenError> {
+        let path = match location.split_once("://") {
+            None => Some(location),
+            Some(("file", path)) => Some(path),
+            Some(_) => None,
+        };
+        if let Some(path) = path {
+            local::create_directory(Path::new(path)).map_err(OpenError::Directory)?;
+        }
+        Self::open(location, env)
+    }
+
+    fn directory(path: &Path) -> Result<Self, OpenError> {
+        Directory::new(path).map_err(OpenError::Directory)?;
+        let root = path.canonicalize().map_err(OpenError::Directory)?;
+        let name = root.display().to_string();
+        let inner = LocalFileSystem::new_with_prefix(&root)
+            .map_err(|source| OpenError::Client { name: name.clone(), source })?;
+        Ok(Self { inner: Arc::new(inner), prefix: None, root: Some(root), name })
+    }
+
+    fn s3(rest: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, OpenError> {
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let prefix = prefix.trim_end_matches('/');
+        let prefix = if prefix.is_empty() { None } else { Some(Prefix::new(prefix)?) };
+        let set = |name| env(name).filter(|value| !value.is_empty());
+
+        let options =
+            ClientOptions::new().with_timeout(REQUEST_TIMEOUT).with_connect_timeout(CONNECT_TIMEOUT);
+        let retry =
+            RetryConfig { max_retries: RETRIES, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
+        let mut builder = AmazonS3Builder::new().with_bucket_name(bucket).with_retry(retry);
+        let mut name = format!("s3://{bucket}");
+        // As in AWS's own tools, the variable of the service wins over the one of all services.
+        if let Some(endpoint) = set("AWS_ENDPOINT_URL_S3").or_else(|| set("AWS_ENDPOINT_URL")) {
+            if endpoint.contains('@') {
+                return Err(OpenError::Credentials(bucket.to_owned()));
+            }
+            name = format!("{name} at {endpoint}");
+            builder = builder
+                .with_client_options(options.with_allow_http(endpoint.starts_with("http://")))
+                .with_virtual_hosted_style_request(false)
+                .with_endpoint(endpoint);
+        } else {
+            builder = builder.with_client_options(options);
+        }
+        for (variable, value) in VARIABLES.iter().filter_map(|name| Some((*name, set(name)?))) {
+            if let Ok(key) = variable.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
+                builder = builder.with_config(key, value);
+            }
+        }
+        let inner = builder.build().map_err(|source| OpenError::Client { name: name.clone(), source })?;
+        Ok(Self { inner: Arc::new(inner), prefix, root: None, name })
+    }
+
+    /// The store itself, for what this type does not do.
+    #[must_use]
+    pub fn object_store(&self) -> &Arc<dyn ObjectStore> {
+        &self.inner
+    }
+
+    /// What follows the bucket in the location: the prefix of every key that is written. It is *not* put before the keys
+    /// that this type takes.
+    #[must_use]
+    pub fn prefix(&self) -> Option<&Prefix> {
+        self.prefix.as_ref()
+    }
+
+    /// What messages call it: the path, or the bucket and its endpoint.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Stores an object unless there is one.
+    ///
+    /// When it returns, the object is as safe as the store makes it; in a local directory the file and the directories
+    /// on the way to it are synced. Where a store does not know conditional requests, a look before the put stands in:
+    /// that is no protection against two writers, and none is needed, as a chain has one.
+    ///
+    /// # Errors
+    /// If the object may not be stored.
+    pub async fn put_create(&self, key: &str, bytes: Bytes) -> Result<Put, StoreError> {
+        let failed = |source| self.error("put", key, source);
+        let path = path(key).map_err(failed)?;
+        if let Some(root) = &self.root {
+            let (root, key) = (root.clone(), key.to_owned());
+            return match tokio::task::spawn_blocking(move || local::put(&root, &key, &bytes)).await {
+                Ok(Ok(put)) => Ok(put),
+                Ok(Err(error)) => Err(failed(generic(error))),
+                Err(error) => Err(failed(generic(error))),
+            };
+        }
+        match self.inner.put_opts(&path, bytes.clone().into(), options(key, PutMode::Create)).await {
+            Ok(_) => Ok(Put::Created),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(Put::AlreadyExists),
+            Err(error) if is_not_implemented(&error) => {
+                match self.inner.head(&path).await {
+                    Ok(_) => return Ok(Put::AlreadyExists),
+                    Err(object_store::Error::NotFound { .. }) => {}
+                    Err(error) => return Err(failed(error)),
+                }
+                self.inner
+                    .put_opts(&path, bytes.into(), options(key, PutMode::Overwrite))
+                    .await
+                    .map(|_| Put::Created)
+                    .map_err(failed)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Reads an object of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// If there is none ([`StoreError::is_not_found`]), it is larger, or it could not be read.
+    pub async fn get(&self, key: &str, limit: usize) -> Result<Bytes, StoreError> {
+        let failed = |source| self.error("get", key, source);
+        let result = self.inner.get(&path(key).map_err(failed)?).await.map_err(failed)?;
+        let mut chunks = result.into_stream();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = chunks.try_next().await.map_err(failed)? {
+            if bytes.len() + chunk.len() > limit {
+                return Err(failed(generic(io::Error::other(format!("larger than {limit} bytes")))));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes.into())
+    }
+
+    /// The store as a bucket to verify. A local directory is read directly; for anything else requests run on the
+    /// runtime of `handle`, which must be a multi-threaded one, and calls must come from threads that are not its own.
+    #[must_use]
+    pub fn bucket(&self, handle: tokio::runtime::Handle) -> Box<dyn Bucket> {
+        match self.root.as_ref().and_then(|root| Directory::new(root).ok()) {
+            Some(directory) => Box::new(directory),
+            None => Box::new(bucket::Remote::new(self.clone(), handle)),
+        }
+    }
+
+    fn error(&self, action: &'static str, key: &str, source: object_store::Error) -> StoreError {
+        StoreError { action, key: key.to_owned(), store: self.name.clone(), source }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("name", &self.name)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+fn path(key: &str) -> Result<ObjectPath, object_store::Error> {
+    if !source::is_plain(key) {
+        return Err(generic(io::Error::from(io::ErrorKind::InvalidInput)));
+    }
+    Ok(ObjectPath::parse(key)?)
+}
+
+/// No `Content-Encoding`, unlike CloudTrail: clients that inflate by themselves would hide the stored bytes.
+fn options(key: &str, mode: PutMode) -> PutOptions {
+    let content_type = if key.ends_with(".gz") { "application/gzip" } else { "application/json" };
+    let attributes = Attributes::from_iter([(Attribute::ContentType, content_type)]);
+    PutOptions { mode, attributes, ..PutOptions::default() }
+}
+
+fn generic(error: impl std::error::Error + Send + Sync + 'static) -> object_store::Error {
+    object_store::Error::Generic { store: "archive", source: Box::new(error) }
+}
+
+/// The client says it itself, or the service answers 501, which the client only passes on as text.
+fn is_not_implemented(error: &object_store::Error) -> bool {
+    if matches!(error, object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. })
+    {
+        return true;
+    }
+    std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
+        .any(|error| error.to_string().contains("501 Not Implemented"))
+}
+
+#[cfg(test)]
+mod tests;

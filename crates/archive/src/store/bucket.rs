@@ -1,0 +1,90 @@
+//! A remote store as a blocking [`Bucket`].
+
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+
+use bytes::{Buf, Bytes};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt};
+use tokio::runtime::Handle;
+
+use super::{Store, path};
+use crate::source::{Bucket, Entry};
+
+pub(super) struct Remote {
+    store: Store,
+    handle: Handle,
+}
+
+impl Remote {
+    pub(super) fn new(store: Store, handle: Handle) -> Self {
+        Self { store, handle }
+    }
+
+    fn error(&self, action: &'static str, key: &str, source: object_store::Error) -> io::Error {
+        let kind = match source {
+            object_store::Error::NotFound { .. } => io::ErrorKind::NotFound,
+            object_store::Error::PermissionDenied { .. } => io::ErrorKind::PermissionDenied,
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, self.store.error(action, key, source))
+    }
+}
+
+impl Bucket for Remote {
+    fn list(&self, prefix: &str, visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> io::Result<()> {
+        let failed = |error| self.error("list", prefix, error);
+        let path = ObjectPath::parse(prefix).map_err(|error| failed(error.into()))?;
+        let mut objects = self.store.inner.list(Some(&path));
+        self.handle.block_on(async {
+            while let Some(object) = objects.next().await {
+                let object = object.map_err(failed)?;
+                if visit(Entry { key: object.location.as_ref(), size: object.size }).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn open<'a>(&'a self, key: &str) -> io::Result<Box<dyn Read + 'a>> {
+        let failed = |error| self.error("get", key, error);
+        let path = path(key).map_err(failed)?;
+        let result = self.handle.block_on(self.store.inner.get(&path)).map_err(failed)?;
+        Ok(Box::new(Body {
+            bucket: self,
+            key: key.to_owned(),
+            chunks: result.into_stream(),
+            chunk: Bytes::new(),
+        }))
+    }
+}
+
+/// An object on its way: one chunk in memory.
+struct Body<'a> {
+    bucket: &'a Remote,
+    key: String,
+    chunks: BoxStream<'static, object_store::Result<Bytes>>,
+    chunk: Bytes,
+}
+
+impl Read for Body<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.chunk.is_empty() {
+            match self.bucket.handle.block_on(self.chunks.next()) {
+                Some(Ok(chunk)) => self.chunk = chunk,
+                // It was there a moment ago: this is no proof that it is missing.
+                Some(Err(error)) => {
+                    let error = self.bucket.error("get", &self.key, error);
+                    return Err(io::Error::other(error));
+                }
+                None => return Ok(0),
+            }
+        }
+        let size = buffer.len().min(self.chunk.len());
+        self.chunk.copy_to_slice(&mut buffer[..size]);
+        Ok(size)
+    }
+}
