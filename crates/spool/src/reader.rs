@@ -156,17 +156,8 @@ impl Reader {
         let path = segment::path(&self.dir, number);
         let file = match self.fs.open(&path, Access::Read) {
             Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let segments = directory::segments(&*self.fs, &self.dir)?;
-                let next = segments.range(number + 1..).next().copied().unwrap_or(mark.segment);
-                let damage = Damage { from: self.at, to: Position::new(next, 0), reason: Reason::Missing };
-                self.at = damage.to;
-                // The last segment itself is gone: there is nothing to wait for before the writer makes another.
-                return if damage.from.segment < next {
-                    Ok(Some(damage))
-                } else {
-                    Err(Error::io("open", &path)(error))
-                };
+            Err(error) if error.kind() == ErrorKind::NotFound && number < mark.segment => {
+                return self.pass_missing(mark);
             }
             Err(error) => return Err(Error::io("open", &path)(error)),
         };
@@ -204,16 +195,30 @@ impl Reader {
         if let Some(end) = open.end {
             return Ok(end);
         }
-        let next = open.scanner.segment + 1;
-        let path = segment::path(&self.dir, next);
-        let said = match self.fs.open(&path, Access::Read) {
-            Ok(file) => Header::read(&*file, &path, next)?.map_or(0, |header| header.previous_end),
-            Err(error) if error.kind() == ErrorKind::NotFound => 0,
-            Err(error) => return Err(Error::io("open", &path)(error)),
-        };
+        let said = self.end_before(open.scanner.segment + 1)?;
         let end = if said > 0 { said } else { open.scanner.size()? };
         open.end = Some(end);
         Ok(end)
+    }
+
+    /// What a segment says about the end of the one before it, 0 if it says nothing.
+    fn end_before(&self, number: u64) -> Result<u64> {
+        let path = segment::path(&self.dir, number);
+        match self.fs.open(&path, Access::Read) {
+            Ok(file) => Ok(Header::read(&*file, &path, number)?.map_or(0, |header| header.previous_end)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(Error::io("open", &path)(error)),
+        }
+    }
+
+    /// Goes to the next segment that there is. One that was read to its end may have been released: nothing is lost then.
+    fn pass_missing(&mut self, mark: Position) -> Result<Option<Damage>> {
+        let from = self.at;
+        let segments = directory::segments(&*self.fs, &self.dir)?;
+        let next = segments.range(from.segment + 1..).next().copied().unwrap_or(mark.segment);
+        let was_read = from.offset > 0 && next == from.segment + 1 && self.end_before(next)? == from.offset;
+        self.at = Position::new(next, 0);
+        Ok((!was_read).then_some(Damage { from, to: self.at, reason: Reason::Missing }))
     }
 
     fn skip(&mut self, to: u64, reason: Reason) -> Damage {

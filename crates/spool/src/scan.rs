@@ -59,7 +59,7 @@ impl Scanner {
         if frame.len() < len {
             return Ok(Step::Damage { to: limit, reason: Reason::Truncated });
         }
-        if !header.matches(segment, &frame[frame::HEADER..]) {
+        if !header.matches(segment, &frame[frame::HEADER..len]) {
             return Ok(Step::Damage { to: at + len as u64, reason: Reason::Payload });
         }
         Ok(Step::Frame(header))
@@ -74,7 +74,7 @@ impl Scanner {
     /// The first place from `at` on where a good header is, or the limit.
     pub(crate) fn find(&mut self, mut at: u64, limit: u64) -> Result<u64> {
         loop {
-            let window = self.bytes(at, CHUNK, limit)?;
+            let window = self.bytes(at, frame::HEADER, limit)?;
             if window.len() < frame::HEADER {
                 return Ok(limit);
             }
@@ -100,7 +100,7 @@ impl Scanner {
         Ok(header.filter(|header| at + header.frame_len() as u64 <= limit))
     }
 
-    /// At least `len` bytes from `at` on, fewer only at the end of the file or at the limit.
+    /// What the buffer has from `at` on: at least `len` bytes, fewer only at the end of the file or at the limit.
     fn bytes(&mut self, at: u64, len: usize, limit: u64) -> Result<&[u8]> {
         let room = limit.saturating_sub(at);
         let len = room.min(len as u64) as usize;
