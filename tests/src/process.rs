@@ -196,3 +196,51 @@ impl Drop for Guard {
         let _ = self.0.kill().and_then(|()| self.0.wait());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::{START, STOP};
+
+    fn shell(script: &str, log: &Path) -> Process {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Process::spawn(command, log).unwrap()
+    }
+
+    #[test]
+    fn an_early_end_is_told_with_the_log_and_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut process = shell("echo no such trail >&2; exit 64", &directory.path().join("log"));
+        let began = Instant::now();
+        let error = process.wait_socket(&directory.path().join("socket"), START).unwrap_err().to_string();
+        assert!(error.contains("exit status: 64") && error.contains("no such trail"), "{error}");
+        assert!(began.elapsed() < START / 2);
+    }
+
+    #[test]
+    fn a_program_may_end_in_its_own_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let ready = directory.path().join("ready");
+        let script = format!("trap 'exit 7' TERM; touch {}; while :; do sleep 0.01; done", ready.display());
+        let mut process = shell(&script, &directory.path().join("log"));
+        process.wait_until("the trap", START, || Ok(ready.exists().then_some(()))).unwrap();
+        process.terminate().unwrap();
+        assert_eq!(process.wait(STOP).unwrap().code(), Some(7));
+    }
+
+    #[test]
+    fn a_guard_ends_what_outlives_us() {
+        let directory = tempfile::tempdir().unwrap();
+        let leftover = directory.path().join("leftover");
+        fs::create_dir(&leftover).unwrap();
+        let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+        let mut guard = Guard::spawn(child.id(), std::slice::from_ref(&leftover)).unwrap();
+        // What the kernel does for a process that is gone.
+        drop(guard.0.stdin.take());
+        wait_for("the child's end", STOP, || Ok(child.try_wait()?)).unwrap();
+        wait_for("the removal", STOP, || Ok((!leftover.exists()).then_some(()))).unwrap();
+    }
+}
