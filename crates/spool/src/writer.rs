@@ -58,6 +58,7 @@ pub struct Writer<L> {
     ledger: L,
     active: Active,
     directory: Directory,
+    counted: bool,
     /// Spare files have their names durably: before that, one could still be a segment after a crash.
     spares_synced: bool,
     cursors: Cursors,
@@ -139,6 +140,7 @@ impl<L: Ledger> Writer<L> {
             ledger,
             active,
             directory,
+            counted: false,
             spares_synced: true,
             cursors,
             watermark,
@@ -290,9 +292,11 @@ impl<L: Ledger> Writer<L> {
         self.failed.clone().map_or(Ok(()), Err)
     }
 
-    /// Counts the directory again.
+    /// Counts the directory again. If that fails, it is tried again before the count is relied upon.
     fn count(&mut self) -> Result<()> {
+        self.counted = false;
         self.directory = Directory::read(&*self.fs, &self.dir)?;
+        self.counted = true;
         Ok(())
     }
 
@@ -302,6 +306,9 @@ impl<L: Ledger> Writer<L> {
     }
 
     fn make_room(&mut self, len: u64) -> Result<()> {
+        if !self.counted {
+            self.count()?;
+        }
         let Active { first, end, size, closed, .. } = self.active;
         if closed.is_none() && (end == first || end + len <= self.options.segment_bytes) {
             return self.afford(|_| (end + len).saturating_sub(size));
@@ -359,11 +366,12 @@ impl<L: Ledger> Writer<L> {
                 if let Error::Failed { .. } = error {
                     self.failed = Some(error.clone());
                 }
-                self.count()?;
+                self.counted = false;
                 return Err(error);
             }
         }
-        self.count()?;
+        self.grown(self.active.size);
+        self.counted = false;
         self.watermark.set(self.end());
         Ok(())
     }

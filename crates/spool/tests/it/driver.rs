@@ -199,8 +199,11 @@ impl Driver {
     }
 
     pub(crate) fn release(&mut self) {
-        if self.writer().release().is_err() && self.fs.is_off() {
-            self.restart();
+        if self.writer().release().is_err() {
+            if self.fs.is_off() {
+                self.restart();
+            }
+            return;
         }
         let usage = self.writer().usage();
         let bytes = self.fs.sizes(".seg").values().chain(self.fs.sizes(".spare").values()).sum::<u64>();
