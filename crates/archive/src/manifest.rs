@@ -205,6 +205,11 @@ impl Manifest {
     /// # Errors
     /// If the bytes are not a valid manifest signed by one of the keys.
     pub fn open(bytes: &[u8], keys: &[PublicKey]) -> Result<Self, OpenError> {
+        Self::open_signed(bytes, keys).map(|(_, manifest)| manifest)
+    }
+
+    /// Like [`Manifest::open`], and says which key signed it.
+    pub(crate) fn open_signed(bytes: &[u8], keys: &[PublicKey]) -> Result<(KeyId, Self), OpenError> {
         let envelope = typed(bytes, PAYLOAD_TYPE)?;
         let id = envelope.key_id;
         let key = keys.iter().find(|key| key.id() == id).ok_or(OpenError::KeyUnknown(id))?;
@@ -213,7 +218,7 @@ impl Manifest {
         }
         let manifest: Self = serde_json::from_slice(&envelope.payload)?;
         manifest.check().map_err(OpenError::Rule)?;
-        Ok(manifest)
+        Ok((id, manifest))
     }
 
     /// The rules that a manifest keeps by itself; what is broken, if any.

@@ -90,21 +90,21 @@ pub struct StoreError {
     action: &'static str,
     key: String,
     store: String,
-    source: object_store::Error,
+    source: Box<object_store::Error>,
 }
 
 impl StoreError {
     /// Whether there is no such object.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
-        matches!(self.source, object_store::Error::NotFound { .. })
+        matches!(*self.source, object_store::Error::NotFound { .. })
     }
 
     /// Whether the store knows the caller and refuses, or does not know the caller: trying again does not help.
     #[must_use]
     pub fn is_denied(&self) -> bool {
         use object_store::Error::{PermissionDenied, Unauthenticated};
-        matches!(self.source, PermissionDenied { .. } | Unauthenticated { .. })
+        matches!(*self.source, PermissionDenied { .. } | Unauthenticated { .. })
     }
 }
 
@@ -287,7 +287,7 @@ impl Store {
     }
 
     fn error(&self, action: &'static str, key: &str, source: object_store::Error) -> StoreError {
-        StoreError { action, key: key.to_owned(), store: self.name.clone(), source }
+        StoreError { action, key: key.to_owned(), store: self.name.clone(), source: Box::new(source) }
     }
 }
 

@@ -1,0 +1,263 @@
+//! What a verification says.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::hash::Sha256;
+use crate::key::{Id, ManifestKey};
+
+/// At most this many findings are kept; the rest is counted.
+pub const MAX_FINDINGS: usize = 100_000;
+
+/// Where the keys came from that signatures were checked with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Trust {
+    /// From the caller: who changes the bucket cannot change them.
+    Given,
+    /// From the bucket itself: they show that nothing changed by accident, or by someone who could not write keys too.
+    Published,
+}
+
+/// The answer in one word. The numbers are the exit codes of `sidetrail verify`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// Everything was checked and nothing is wrong.
+    Valid = 0,
+    /// Something is definitely wrong, whether or not everything could be checked.
+    Invalid = 1,
+    /// Nothing found wrong, but not everything could be checked, or there was nothing to check.
+    CouldNotCheck = 2,
+}
+
+impl Outcome {
+    /// The exit code of `sidetrail verify`.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        self as u8
+    }
+}
+
+/// What is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum Kind {
+    /// The object is not what was signed.
+    Modified,
+    /// The object is stated or needed, and is not there.
+    Missing,
+    /// The object is a copy of one that belongs elsewhere.
+    Moved {
+        /// Where it belongs.
+        from: String,
+    },
+    /// A log file that no manifest states.
+    Uncommitted {
+        /// The manifest that is missing, or does not state it.
+        manifest: ManifestKey,
+    },
+    /// Signed by a key that is not among those to believe.
+    KeyUnknown,
+    /// Whoever signed it, it breaks the format.
+    Malformed,
+    /// Manifests of a chain are missing, or one does not name the one before it.
+    ChainBroken {
+        /// The collector whose chain it is.
+        collector: Id,
+        /// The trail.
+        trail: String,
+        /// The first index that is missing, or whose hash does not match.
+        from: u64,
+        /// The last one, inclusive.
+        to: u64,
+    },
+    /// Two manifests at one place of a chain: two writers, or one set back.
+    Forked {
+        /// The other one.
+        other: ManifestKey,
+    },
+    /// Events of a source that no manifest accounts for.
+    Gap {
+        /// The source.
+        source: Id,
+        /// The first sequence number.
+        from: u64,
+        /// The last one, inclusive.
+        to: u64,
+    },
+    /// Events of a source that more than one manifest accounts for.
+    Overlap {
+        /// The source.
+        source: Id,
+        /// The first sequence number.
+        from: u64,
+        /// The last one, inclusive.
+        to: u64,
+    },
+    /// The store failed: this says nothing about the object.
+    CouldNotCheck,
+}
+
+impl Kind {
+    /// The name, as in JSON but with spaces: `chain broken`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Modified => "modified",
+            Self::Missing => "missing",
+            Self::Moved { .. } => "moved",
+            Self::Uncommitted { .. } => "uncommitted",
+            Self::KeyUnknown => "key unknown",
+            Self::Malformed => "malformed",
+            Self::ChainBroken { .. } => "chain broken",
+            Self::Forked { .. } => "forked",
+            Self::Gap { .. } => "gap",
+            Self::Overlap { .. } => "overlap",
+            Self::CouldNotCheck => "could not check",
+        }
+    }
+}
+
+/// Something that is wrong, or could not be checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The object; for what is missing between manifests the one after it. Empty if it is about the bucket.
+    pub object: String,
+    /// What is wrong.
+    #[serde(flatten)]
+    pub kind: Kind,
+    /// The same for a reader, with what was expected.
+    pub detail: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { object, kind, detail } = self;
+        write!(f, "{}: ", kind.name())?;
+        if !object.is_empty() {
+            write!(f, "{object}: ")?;
+        }
+        f.write_str(detail)
+    }
+}
+
+/// The result of a verification. Counts are of objects in the time range, whether valid or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    pub(super) outcome: Outcome,
+    /// What signatures were checked with.
+    pub trust: Trust,
+    /// Log files in the bucket.
+    pub log_files: u64,
+    /// Manifests.
+    pub manifests: u64,
+    /// Published keys; they have no time and are always all checked.
+    pub keys: u64,
+    /// Objects whose key is of no form that is known here. They are not looked at.
+    pub other: u64,
+    /// The counts below are over what was found valid.
+    #[serde(flatten)]
+    pub totals: Totals,
+    /// How many findings say that something is wrong.
+    pub wrong: u64,
+    /// How many say that something could not be checked.
+    pub unchecked: u64,
+    /// The findings by object, at most [`MAX_FINDINGS`] of those counted.
+    pub findings: Vec<Finding>,
+}
+
+/// Sums over valid manifests and log files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Totals {
+    /// Log files that are what their manifest states.
+    pub valid_log_files: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Their stored bytes.
+    pub stored_bytes: u64,
+    /// Their bytes of content.
+    pub content_bytes: u64,
+    /// Events that trails did not select, by the manifests.
+    pub filtered: u64,
+    /// Events that senders lost and said so. This is information, not a finding.
+    pub dropped: u64,
+}
+
+impl Totals {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.valid_log_files += other.valid_log_files;
+        self.records = self.records.saturating_add(other.records);
+        self.stored_bytes = self.stored_bytes.saturating_add(other.stored_bytes);
+        self.content_bytes = self.content_bytes.saturating_add(other.content_bytes);
+        self.filtered = self.filtered.saturating_add(other.filtered);
+        self.dropped = self.dropped.saturating_add(other.dropped);
+    }
+}
+
+impl Report {
+    pub(super) fn new(trust: Trust, totals: Totals, findings: Findings) -> Self {
+        let Findings { mut kept, wrong, unchecked } = findings;
+        kept.sort_by(|one, other| one.object.cmp(&other.object));
+        let outcome = match (wrong, unchecked) {
+            (0, 0) => Outcome::Valid,
+            (0, _) => Outcome::CouldNotCheck,
+            _ => Outcome::Invalid,
+        };
+        Self {
+            outcome,
+            trust,
+            log_files: 0,
+            manifests: 0,
+            keys: 0,
+            other: 0,
+            totals,
+            wrong,
+            unchecked,
+            findings: kept,
+        }
+    }
+
+    /// The answer in one word.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+}
+
+/// Findings as they come.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    kept: Vec<Finding>,
+    wrong: u64,
+    unchecked: u64,
+}
+
+impl Findings {
+    pub(super) fn push(&mut self, object: impl fmt::Display, kind: Kind, detail: impl Into<String>) {
+        if kind == Kind::CouldNotCheck {
+            self.unchecked += 1;
+        } else {
+            self.wrong += 1;
+        }
+        if self.kept.len() < MAX_FINDINGS {
+            self.kept.push(Finding { object: object.to_string(), kind, detail: detail.into() });
+        }
+    }
+
+    pub(super) fn append(&mut self, other: Self) {
+        self.wrong += other.wrong;
+        self.unchecked += other.unchecked;
+        let room = MAX_FINDINGS.saturating_sub(self.kept.len());
+        self.kept.extend(other.kept.into_iter().take(room));
+    }
+}
+
+/// A short form of a hash for messages.
+pub(super) fn short(hash: &Sha256) -> String {
+    hash.to_string().chars().take(12).collect()
+}

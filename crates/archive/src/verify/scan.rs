@@ -1,0 +1,161 @@
+//! Counts the records of a log file without parsing it.
+//!
+//! Hash and signature already say that the bytes are the writer's; what is left to check is that their number is the one
+//! stated. For that, brackets outside of strings are enough. They are found 64 bytes at a time with bit masks: a mask has
+//! one bit a byte, and a running exclusive-or over the mask of quotes is the mask of what lies inside strings.
+
+use crate::log::{HEAD, TAIL};
+
+/// Bytes that are looked at together.
+const BLOCK: usize = 64;
+
+/// Counts the objects in the array of `{"Records":[…]}`.
+#[derive(Debug, Default)]
+pub(super) struct Counter {
+    records: u64,
+    depth: i64,
+    /// How often the outermost bracket was closed.
+    closed: u64,
+    in_string: bool,
+    escaped: bool,
+    head: Vec<u8>,
+    tail: [u8; 2],
+}
+
+impl Counter {
+    /// Feeds the next bytes. Every call but the last one takes a multiple of [`BLOCK`] bytes.
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
+        let missing = HEAD.len() - self.head.len();
+        self.head.extend_from_slice(&bytes[..missing.min(bytes.len())]);
+        for byte in &bytes[bytes.len().saturating_sub(TAIL.len())..] {
+            self.tail = [self.tail[1], *byte];
+        }
+        let (blocks, rest) = bytes.as_chunks::<BLOCK>();
+        for block in blocks {
+            self.block(block);
+        }
+        if !rest.is_empty() {
+            let mut block = [0; BLOCK];
+            block[..rest.len()].copy_from_slice(rest);
+            self.block(&block);
+        }
+    }
+
+    /// The number of records, if what was fed has the shape of a log file.
+    pub(super) fn finish(&self) -> Option<u64> {
+        let whole =
+            self.head == HEAD && self.tail == TAIL && !self.in_string && self.depth == 0 && self.closed == 1;
+        whole.then_some(self.records)
+    }
+
+    fn block(&mut self, block: &[u8; BLOCK]) {
+        let (words, _) = block.as_chunks::<8>();
+        let words: [u64; 8] = std::array::from_fn(|at| u64::from_le_bytes(words[at]));
+        // Brackets and braces differ by the bit 0x20 only, and no other byte becomes one of them by setting it.
+        let folded = words.map(|word| word | splat(0x20));
+        let quotes = self.unescaped(equal(&words, b'"'), equal(&words, b'\\'));
+        let strings = running_xor(quotes) ^ if self.in_string { u64::MAX } else { 0 };
+        self.in_string = strings >> 63 == 1;
+
+        let opening = equal(&folded, b'{') & !strings;
+        let mut brackets = opening | equal(&folded, b'}') & !strings;
+        while brackets != 0 {
+            let bit = brackets & brackets.wrapping_neg();
+            brackets ^= bit;
+            if opening & bit != 0 {
+                self.records += u64::from(self.depth == 2);
+                self.depth += 1;
+            } else {
+                self.depth -= 1;
+                self.closed += u64::from(self.depth == 0);
+            }
+        }
+    }
+
+    /// The quotes that no backslash takes their meaning from.
+    fn unescaped(&mut self, quotes: u64, backslashes: u64) -> u64 {
+        let mut escaped = u64::from(self.escaped);
+        let mut left = backslashes & !escaped;
+        self.escaped = false;
+        while left != 0 {
+            let at = left.trailing_zeros();
+            if at == 63 {
+                self.escaped = true;
+                break;
+            }
+            escaped |= 2 << at;
+            left &= !(3 << at);
+        }
+        quotes & !escaped
+    }
+}
+
+/// The byte, eight times.
+const fn splat(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
+
+/// The mask of bytes that equal `needle`; bit 0 is the first byte.
+fn equal(words: &[u64; 8], needle: u8) -> u64 {
+    let mut mask = 0;
+    for (at, word) in words.iter().enumerate() {
+        let differing = word ^ splat(needle);
+        // The high bit of each byte: set unless all bits of the byte are clear.
+        let nonzero = ((differing & splat(0x7f)) + splat(0x7f)) | differing;
+        let hits = (!nonzero & splat(0x80)) >> 7;
+        // The multiplication moves bit 8k to bit 56 + k, without a carry.
+        mask |= (hits.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * at);
+    }
+    mask
+}
+
+/// Each bit becomes the exclusive-or of itself and all below it.
+fn running_xor(mut bits: u64) -> u64 {
+    for shift in [1, 2, 4, 8, 16, 32] {
+        bits ^= bits << shift;
+    }
+    bits
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn count(content: &[u8], piece: usize) -> Option<u64> {
+        let mut counter = Counter::default();
+        content.chunks(piece).for_each(|piece| counter.feed(piece));
+        counter.finish()
+    }
+
+    #[test]
+    fn only_the_shape_of_a_log_file_counts() {
+        let check = |text: &str, expected| assert_eq!(count(text.as_bytes(), 64), expected, "{text}");
+        check(r#"{"Records":[]}"#, Some(0));
+        check(r#"{"Records":[{}]}"#, Some(1));
+        check(r#"{"Records":[{"a":"]}{[\"\\"},{"b":[{},{}]}]}"#, Some(2));
+        check("", None);
+        check(r#"{"Records":["#, None);
+        check(r#"{"records":[]}"#, None);
+        check(r#"{"Records":[]} "#, None);
+        check(r#"{"Records":[]}{"a":[]}"#, None);
+        check(r#"{"Records":[{"a":"]}"#, None);
+        check(r#"{"Records":[{]}"#, None);
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_parser(
+            strings in proptest::collection::vec("[a\"\\\\{}\\[\\]é]{0,90}", 0..12),
+            blocks in 1_usize..4,
+        ) {
+            let records: Vec<_> = strings
+                .iter()
+                .map(|text| serde_json::json!({text.as_str(): [{"n": 1}, text, [text]]}).to_string())
+                .collect();
+            let content = format!(r#"{{"Records":[{}]}}"#, records.join(","));
+            prop_assert_eq!(count(content.as_bytes(), 64 * blocks), Some(records.len() as u64));
+        }
+    }
+}
