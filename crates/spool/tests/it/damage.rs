@@ -164,6 +164,28 @@ fn missing_segments_are_named() {
     assert_eq!(damages, [Damage { from, ..damage }]);
 }
 
+/// Whole frames behind a torn one are gone for good: nothing written later makes them follow on.
+#[test]
+fn frames_behind_a_torn_one_do_not_come_back() {
+    let fs = MemoryFs::default();
+    let (mut writer, _) = open(&fs, small()).unwrap();
+    let positions = [1, 2, 3].map(|sequence| {
+        let at = writer.end();
+        writer.append(&meta(sequence), &body(sequence)).unwrap();
+        at
+    });
+    drop(writer);
+    fs.tamper(&path(1), |bytes| bytes[positions[1].offset as usize + 30] ^= 1);
+    let (mut writer, recovery) = open(&fs, small()).unwrap();
+    assert_eq!(recovery.cut.map(|cut| (cut.from, cut.frames)), Some((positions[1], 1)));
+    fill(&mut writer, 2..=2);
+    assert_eq!(writer.end(), positions[2]);
+    fs.crash(Survival::Nothing);
+    drop(writer);
+    let (writer, recovery) = open(&fs, small()).unwrap();
+    assert_eq!((writer.ledger().last, recovery.cut), (2, None));
+}
+
 /// A hole in the last segment is damage when a later frame says that it was synced.
 #[test]
 fn damage_in_the_last_segment_is_no_torn_tail() {

@@ -2,8 +2,10 @@
 
 use std::io::ErrorKind;
 
+use sidetrail_spool::{Kind, Position};
+
 use crate::{
-    driver::{Driver, small},
+    driver::{Driver, body, fill, meta, open, small},
     memory::{Fault, MemoryFs, Op, Survival},
 };
 
@@ -37,7 +39,7 @@ fn table_with(op: Op, kind: ErrorKind, spares: usize) -> u64 {
     run(fs.clone(), spares, Survival::Nothing).finish(Survival::Nothing);
     let count = fs.count(op);
     // Reads are many and alike.
-    let step = 1 + count as usize / 150;
+    let step = 1 + count as usize / 60;
     for nth in (1..=count).step_by(step) {
         for fault in [Fault::Lost, Fault::Kept, Fault::Crash] {
             for survival in
@@ -127,4 +129,46 @@ fn truncate_after_a_failed_write() {
             driver.finish(survival);
         }
     }
+}
+
+/// The new segment may be there though making it failed: its snapshot must stay true.
+#[test]
+fn a_segment_that_was_closed_takes_nothing_more() {
+    let fs = MemoryFs::default();
+    let (mut writer, _) = open(&fs, small()).unwrap();
+    let mut next = 1;
+    while writer.end().offset < 3200 {
+        fill(&mut writer, next..=next);
+        next += 1;
+    }
+    fs.plan(Op::Rename, 1, Fault::Kept, ErrorKind::Other);
+    assert_eq!(writer.append(&meta(next), &[1; 1000]).unwrap_err().kind(), Kind::Wait);
+    writer.append(&meta(next), b"small").unwrap();
+    writer.sync().unwrap();
+    assert_eq!(writer.end().segment, 2);
+    drop(writer);
+    let (writer, _) = open(&fs, small()).unwrap();
+    assert_eq!(writer.ledger().last, next);
+    let mut reader = writer.reader(Position::START);
+    (0..next).for_each(|_| assert!(reader.read().unwrap().is_some()));
+    assert_eq!(reader.read().unwrap(), None);
+}
+
+/// Until the new name of a spare file is durable, a crash would make it a segment again.
+#[test]
+fn a_spare_file_is_not_used_before_its_name_is_durable() {
+    let fs = MemoryFs::default();
+    let (mut writer, _) = open(&fs, small()).unwrap();
+    fill(&mut writer, 1..=20);
+    let end = writer.end();
+    writer.cursors().set("main", end, b"").unwrap();
+    fs.plan(Op::SyncDir, 1, Fault::Lost, ErrorKind::Other);
+    writer.release().unwrap_err();
+    let before = fs.count(Op::SyncDir);
+    let mut next = 21;
+    while writer.end().segment == end.segment {
+        writer.append(&meta(next), &body(next)).unwrap();
+        next += 1;
+    }
+    assert_eq!(fs.count(Op::SyncDir) - before, 2);
 }
