@@ -16,8 +16,9 @@ pub(crate) fn run_all(workspace: &Workspace, filter: Option<&str>) -> Result<()>
     }
     stages.run("tools", || tools::install(workspace))?;
     stages.run("build what the end-to-end tests start", || build(workspace))?;
-    // Plain `cargo test`, since it is on every machine that can build us, and runs the doctests too.
-    let mut test = workspace.cargo(["test", "--workspace", "--all-features"]);
+    // Plain `cargo test`, since it is on every machine that can build us, and runs the doctests too. It ends with a list
+    // of everything that failed, not with the first.
+    let mut test = workspace.cargo(["test", "--workspace", "--all-features", "--no-fail-fast"]);
     test.args(filter);
     stages.run(&describe(&test), || run(&mut test))?;
     stages.summary();
