@@ -71,11 +71,11 @@ fn answers_come_in_order_and_after_the_sync() {
 #[test]
 fn the_queue_is_bounded_and_says_when_it_is_not_full_any_more() {
     let fs = MemoryFs::default();
-    let (room, has_room) = mpsc::channel();
+    let (room, has_room) = mpsc::sync_channel(8);
     let hooks = Hooks { room: Box::new(move || room.send(()).unwrap()), ..Hooks::default() };
     let committer = start(&fs, Bounds { bytes: 1 << 20, entries: 3 }, hooks);
-    let (entered, is_in) = mpsc::channel();
-    let (go, wait) = mpsc::channel::<()>();
+    let (entered, is_in) = mpsc::sync_channel(8);
+    let (go, wait) = mpsc::sync_channel::<()>(8);
     let hold = move |_: Result<Appended, Error>| {
         entered.send(()).unwrap();
         wait.recv().unwrap();
@@ -101,7 +101,7 @@ fn a_failed_sync_answers_everybody_and_shows_no_ledger() {
     let committer = start(&fs, Bounds::default(), Hooks::default());
     let answers = Answers::default();
     send(&committer, &answers, 1);
-    let (seen, see) = mpsc::channel();
+    let (seen, see) = mpsc::sync_channel(8);
     let tell = seen.clone();
     committer
         .inspect(move |ledger| tell.send(ledger.map(|it| it.last).map_err(|it| it.kind())).unwrap())
@@ -126,7 +126,7 @@ fn a_failed_sync_answers_everybody_and_shows_no_ledger() {
 #[test]
 fn a_release_is_heard_of() {
     let fs = MemoryFs::default();
-    let (freed, heard) = mpsc::channel();
+    let (freed, heard) = mpsc::sync_channel(8);
     let hooks =
         Hooks { released: Box::new(move |result| freed.send(result.unwrap()).unwrap()), ..Hooks::default() };
     let committer = start(&fs, Bounds::default(), hooks);
@@ -134,7 +134,7 @@ fn a_release_is_heard_of() {
     let full = Arc::new(AtomicU64::new(0));
     let mut next = 1;
     while full.load(Ordering::SeqCst) == 0 {
-        let (answer, answered) = mpsc::channel();
+        let (answer, answered) = mpsc::sync_channel(8);
         committer.append_blocking(entry(next), move |result| answer.send(result).unwrap()).unwrap();
         match answered.recv().unwrap() {
             Ok(_) => next += 1,
