@@ -1,1 +1,151 @@
-//! layer
+//! CloudTrail for your own services: a [tower] layer that records who called what, with which parameters, and what came
+//! of it.
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//!
+//! # async fn run() -> std::io::Result<()> {
+//! let app = Router::new()
+//!     .route("/orders/{id}", get(|| async { "order" }).delete(|| async { "gone" }))
+//!     .layer(sidetrail::layer("orders.example.com"));
+//!
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! axum::serve(listener, app).await
+//! # }
+//! ```
+//!
+//! That is all: each request becomes one CloudTrail record (`DeleteOrder` on `orders.example.com`) and goes to the
+//! collector that `SIDETRAIL_COLLECTOR` names, by default the one at [`DEFAULT_COLLECTOR`]. With the feature `axum`,
+//! names follow the router's templates and the caller's address is known.
+//!
+//! What the default does not know, a service says:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use axum::{Router, routing::post};
+//! use http::Method;
+//! use sidetrail::{Audit, AuditLayer, Identity, Level, MemorySink, Rule};
+//!
+//! #[derive(Clone)]
+//! struct User {
+//!     id: String,
+//!     name: String,
+//! }
+//!
+//! # #[cfg(feature = "axum")]
+//! async fn refund(audit: Audit) -> &'static str {
+//!     audit.parameter("reason", "damaged");
+//!     audit.response_element("refundId", "r-17");
+//!     "refunded"
+//! }
+//! # #[cfg(not(feature = "axum"))]
+//! # async fn refund() {}
+//!
+//! let records = MemorySink::default();
+//! let layer = AuditLayer::builder("orders.example.com")
+//!     .identity_from(|user: &User| Identity::user(&user.id, &user.name))
+//!     .route(Method::GET, "/health", Rule::new().level(Level::None))
+//!     .route(Method::POST, "/orders/find", Rule::new().name("SearchOrders").read_only(true))
+//!     .redact("taxNumber")
+//!     // For tests. Without it records go to the collector.
+//!     .sink(records.clone())
+//!     .build()?;
+//! let app: Router = Router::new().route("/orders/{id}/refund", post(refund)).layer(layer.clone());
+//! // … when the server has stopped:
+//! # #[cfg(feature = "grpc")]
+//! layer.shutdown_blocking(Duration::from_secs(5))?;
+//! # drop(app);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it promises
+//!
+//! - **Every request yields exactly one record**: an answer, a streaming answer, an error, a panic, an upgrade, a caller
+//!   that hangs up before or during the answer. Only routes at [`Level::None`] have none.
+//! - **It does not get in the way.** It never blocks and never panics, and request, response, bodies, streaming and
+//!   trailers are what they would be without it. Nothing is read that the handler does not read. Of a body at most
+//!   [a bounded copy](Builder::body_cap) is kept.
+//! - **Secrets stay where they are.** Values under names such as `password`, `apiKey` or `refresh_token`, at any depth,
+//!   and values that look like credentials are replaced before a record leaves the request. The raw URI is never
+//!   recorded.
+//! - **Nothing is lost silently.** The [`Sender`] keeps records until the collector has them on disk; what a full queue
+//!   cannot take is counted, and the gap is recorded.
+//!
+//! # What a record holds
+//!
+//! | CloudTrail | from |
+//! |---|---|
+//! | `eventSource` | the service's name |
+//! | `eventName`, `readOnly` | method and route: `GET /orders` is `ListOrders`, `POST /orders/{id}/refund` is `RefundOrder`; a [`Rule`]; gRPC: the method |
+//! | `userIdentity` | the first of: [`Audit::set_identity`], the extension [`Identity`], [`Builder::identity`], the extension [`JwtClaims`]; else `Unknown`, `anonymous` |
+//! | `sourceIPAddress` | axum's `ConnectInfo<SocketAddr>` or [`PeerAddr`]; never a header |
+//! | `requestParameters` | path, query and JSON body in one object. A name that is taken twice: query parameters go under `query`, body members under `body` |
+//! | `responseElements` | [`Audit::response_element`]; at [`Level::RequestResponse`] the JSON body |
+//! | `errorCode`, `errorMessage` | status or gRPC status, [`Audit::error`], `ClientClosedRequest`, `InternalFailure` |
+//! | `additionalEventData` | OpenTelemetry's names: `http.route`, `http.response.status_code`, `trace_id`, …; `durationMs`, `identitySource` |
+//! | `requestID` | `x-request-id`, else the event's id |
+//!
+//! # Where to put it
+//!
+//! Put it around the routes (`Router::layer`), so that the route is known. Middleware that authenticates goes outside
+//! of it (a later `.layer(…)`) and inserts [`JwtClaims`], [`Identity`] or a type of its own into the request's extensions;
+//! inside, it calls [`Audit::set_identity`]. Handlers get [`Audit`] from the extensions or, in axum, as an argument.
+//!
+//! The layer's requests have a body of another type, [`RequestBody`]. Routers and most middleware take any; where a
+//! service insists on its own, put `tower_http::map_request_body::MapRequestBodyLayer::new(axum::body::Body::new)` in
+//! between.
+//!
+//! # Features
+//!
+//! - `grpc` (default): the [`Sender`]. Without it there is no tokio, hyper or tonic, and a [`Sink`] has to be set.
+//! - `axum`: `MatchedPath`, `OriginalUri` and `ConnectInfo` are understood, and [`Audit`] is an extractor.
+//!
+//! [tower]: https://docs.rs/tower
+
+mod body;
+mod capture;
+mod exchange;
+mod future;
+mod guard;
+mod handle;
+mod id;
+mod identity;
+mod layer;
+mod name;
+mod outcome;
+mod policy;
+mod redact;
+mod route;
+#[cfg(feature = "grpc")]
+mod sender;
+mod service;
+mod sink;
+
+pub use sidetrail_record::{Record, Resource, UserIdentity};
+
+#[cfg(feature = "grpc")]
+pub use self::sender::{DEFAULT_COLLECTOR, Sender, SenderBuilder, ShutdownError, Stats};
+pub use self::{
+    body::{RequestBody, ResponseBody},
+    capture::Level,
+    exchange::PeerAddr,
+    future::ResponseFuture,
+    handle::Audit,
+    identity::{Identity, JwtClaims},
+    layer::{AuditLayer, BuildError, Builder, DEFAULT_BODY_CAP, MAX_BODY_CAP},
+    policy::Rule,
+    route::RouteTemplate,
+    service::AuditService,
+    sink::{MemorySink, Sink},
+};
+
+/// A layer for the service of this name that sends its records to the collector at `SIDETRAIL_COLLECTOR`:
+/// `unix:/path/to/socket` or `http://host:port`, by default [`DEFAULT_COLLECTOR`].
+///
+/// It never fails. If the address makes no sense, that is logged as an error and every record is counted as dropped:
+/// see [`AuditLayer::stats`], and [`Builder::build`] for an error to handle. Call it anywhere, inside a runtime or not.
+#[cfg(feature = "grpc")]
+pub fn layer(service: impl Into<String>) -> AuditLayer {
+    AuditLayer::builder(service).build_or_log()
+}

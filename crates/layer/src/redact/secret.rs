@@ -1,0 +1,165 @@
+//! Values that tell by themselves that they are secrets, whatever name they go under.
+
+/// Prefixes of well-known tokens, and how many characters they have at least in all.
+const TOKENS: [(&str, usize); 14] = [
+    ("ghp_", 36),
+    ("gho_", 36),
+    ("ghs_", 36),
+    ("ghu_", 36),
+    ("github_pat_", 36),
+    ("glpat-", 20),
+    ("xoxb-", 20),
+    ("xoxp-", 20),
+    ("sk_live_", 20),
+    ("rk_live_", 20),
+    ("sk-", 32),
+    ("npm_", 36),
+    ("hvs.", 24),
+    ("AIza", 35),
+];
+
+/// Whether the text is, or holds, a bearer or basic credential, a JWT, a private key, a well-known token, an AWS
+/// secret key, or a URL with a password in it.
+pub(super) fn looks_secret(text: &str) -> bool {
+    // The shortest of them is a basic credential.
+    const SHORTEST: usize = 10;
+    text.len() >= SHORTEST
+        && (has_scheme(text)
+            || has_jwt(text)
+            || has_url_password(text)
+            || is_token(text.trim())
+            || is_aws_secret(text.trim())
+            || text.contains("PRIVATE KEY-----"))
+}
+
+/// `Bearer …` and `Basic …`, at the start or after something else.
+fn has_scheme(text: &str) -> bool {
+    text.match_indices([' ', '\t']).any(|(space, _)| {
+        let credential = text[space..].trim_start();
+        let credential = credential.split(|c: char| !is_token68(c)).next().unwrap_or(credential);
+        match text[..space].rsplit(|c: char| !c.is_ascii_alphanumeric()).next() {
+            Some(word) if word.eq_ignore_ascii_case("bearer") => is_opaque(credential),
+            Some(word) if word.eq_ignore_ascii_case("basic") => holds_colon(credential),
+            _ => false,
+        }
+    })
+}
+
+/// Not a word of a sentence.
+fn is_opaque(text: &str) -> bool {
+    text.len() >= 20 || text.len() >= 6 && text.bytes().any(|byte| !byte.is_ascii_alphabetic())
+}
+
+fn is_token68(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-._~+/=".contains(c)
+}
+
+/// Whether base64 text decodes to something with a colon in it: user and password.
+fn holds_colon(text: &str) -> bool {
+    let (mut bits, mut count) = (0_u32, 0);
+    for byte in text.trim_end_matches('=').bytes() {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => return false,
+        };
+        bits = bits << 6 | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            if (bits >> count) & 0xff == u32::from(b':') {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Three parts in base64url of which the first two are JSON objects: `eyJ` is how `{"` begins.
+fn has_jwt(text: &str) -> bool {
+    text.match_indices("eyJ").any(|(start, _)| {
+        let token = &text[start..];
+        let end = token.find(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c)));
+        let mut parts = token[..end.unwrap_or(token.len())].split('.');
+        let (header, claims) = (parts.next(), parts.next());
+        // An encrypted token has five parts, the second of them opaque.
+        let count = parts.count() + 2;
+        header.is_some_and(|part| part.len() >= 8) && claims.is_some() && matches!(count, 3 | 5)
+    })
+}
+
+/// `postgres://app:hunter2@db/orders`.
+fn has_url_password(text: &str) -> bool {
+    text.match_indices("://").any(|(index, mark)| {
+        let rest = &text[index + mark.len()..];
+        let authority = rest.split(|c: char| c == '/' || c.is_whitespace()).next().unwrap_or(rest);
+        authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+    })
+}
+
+fn is_token(text: &str) -> bool {
+    TOKENS.iter().any(|(prefix, length)| {
+        text.len() >= *length
+            && text.starts_with(prefix)
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    })
+}
+
+/// Forty characters of base64 with each kind of letter: not a hash in hex, not words.
+fn is_aws_secret(text: &str) -> bool {
+    let has = |test: fn(&u8) -> bool| text.bytes().any(|byte| test(&byte));
+    text.len() == 40
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'/' || byte == b'+')
+        && has(u8::is_ascii_uppercase)
+        && has(u8::is_ascii_lowercase)
+        && has(u8::is_ascii_digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::looks_secret;
+
+    #[test]
+    fn secrets_are_seen() {
+        for text in [
+            "Bearer abc123def",
+            "bearer   mF_9.B5f-4.1JqM",
+            "Authorization: Bearer mF_9.B5f-4.1JqM",
+            "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+            "basic YTpi",
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl",
+            "https://example.com/#id=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln&x=1",
+            "-----BEGIN RSA PRIVATE KEY-----\nMIIE",
+            "ghp_0123456789abcdefghijABCDEFGHIJ012345",
+            "sk_live_0123456789abcdef",
+            "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+            "postgres://app:hunter2@db/orders",
+        ] {
+            assert!(looks_secret(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_rest_is_not() {
+        for text in [
+            "",
+            "Bearer",
+            "bearer of bad news",
+            "the bearer arrived",
+            "Basic subscription plan",
+            "basic and simple things",
+            "eyJ is how they begin. All of them. Really.",
+            "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+            "https://example.com:8080/a@b",
+            "mailto://jo@example.com",
+            "AKIAIOSFODNN7EXAMPLE",
+            "2026-01-15T10:41:17Z",
+            "sk-learn and other libraries",
+        ] {
+            assert!(!looks_secret(text), "{text}");
+        }
+    }
+}

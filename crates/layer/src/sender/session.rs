@@ -1,0 +1,197 @@
+//! One connection to a collector, from Hello to Goodbye or to its loss.
+
+use std::{fmt, time::Duration};
+
+use sidetrail_wire::ingest::v1::{
+    DeliverRequest, DeliverResponse, Goodbye, Heartbeat, Hello, PROTOCOL_VERSION, Welcome,
+    deliver_request::Message as Request, deliver_response::Message as Response, ingest_client::IngestClient,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use super::{
+    address::Address,
+    backlog::{Backlog, BatchLimits},
+    inbox::Inbox,
+};
+
+/// Batches on the way at the same time. While one is, the next fills up.
+const MAX_IN_FLIGHT: usize = 4;
+
+/// Our own bounds for a batch; the collector's may be lower.
+const MAX_BATCH: BatchLimits = BatchLimits { events: 1024, bytes: 1024 * 1024 };
+
+/// How long the collector may take for its Welcome.
+const WELCOME_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often an idle sender says that it is there.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
+
+/// Who sends.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub(super) source: [u8; 16],
+    pub(super) service: String,
+    pub(super) instance: String,
+}
+
+/// The connection is gone, or never was.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub(super) was_connected: bool,
+    pub(super) reason: String,
+}
+
+impl Lost {
+    fn new(reason: impl fmt::Display) -> Self {
+        Self { was_connected: false, reason: reason.to_string() }
+    }
+}
+
+/// Connects and delivers. Ends well only if the inbox was closed and everything in it is acked.
+pub(super) async fn run(
+    address: &Address,
+    origin: &Origin,
+    inbox: &Inbox,
+    backlog: &mut Backlog,
+) -> Result<(), Lost> {
+    let (mut session, welcome) = Session::open(address, origin).await?;
+    tracing::debug!(account = welcome.account_id, region = welcome.region, "connected to the collector");
+    inbox.set_connected(true);
+    free(inbox, backlog, welcome.acked_sequence);
+    backlog.rewind();
+    let result = session.deliver(inbox, backlog, limits(&welcome)).await;
+    inbox.set_connected(false);
+    result.map_err(|lost| Lost { was_connected: true, ..lost })
+}
+
+struct Session {
+    outgoing: mpsc::Sender<DeliverRequest>,
+    incoming: Streaming<DeliverResponse>,
+    /// The last number of each batch on the way.
+    in_flight: Vec<u64>,
+}
+
+impl Session {
+    async fn open(address: &Address, origin: &Origin) -> Result<(Self, Welcome), Lost> {
+        let channel = address.connect().await.map_err(|error| Lost::new(chain(&error)))?;
+        // Room for Hello, every batch in flight, a heartbeat and Goodbye: sending never waits.
+        let (outgoing, requests) = mpsc::channel(MAX_IN_FLIGHT + 3);
+        let hello = Hello {
+            protocol_version: PROTOCOL_VERSION,
+            source: origin.source.to_vec().into(),
+            service: origin.service.clone(),
+            instance: origin.instance.clone(),
+            agent: concat!("sidetrail/", env!("CARGO_PKG_VERSION")).to_owned(),
+        };
+        let _ = outgoing.try_send(DeliverRequest { message: Some(Request::Hello(hello)) });
+        let welcome = async {
+            let mut client = IngestClient::new(channel);
+            let stream = client.deliver(ReceiverStream::new(requests)).await.map_err(Lost::new)?;
+            let mut incoming = stream.into_inner();
+            match incoming.message().await.map_err(Lost::new)?.and_then(|response| response.message) {
+                Some(Response::Welcome(welcome)) => Ok((incoming, welcome)),
+                Some(Response::Refusal(refusal)) => {
+                    Err(Lost::new(format_args!("collector refused {}: {}", refusal.field, refusal.reason)))
+                }
+                _ => Err(Lost::new("collector did not answer with a welcome")),
+            }
+        };
+        let (incoming, welcome) =
+            timeout(WELCOME_WITHIN, welcome).await.map_err(|_| Lost::new("no welcome in time"))??;
+        Ok((Self { outgoing, incoming, in_flight: Vec::new() }, welcome))
+    }
+
+    async fn deliver(
+        &mut self,
+        inbox: &Inbox,
+        backlog: &mut Backlog,
+        limits: BatchLimits,
+    ) -> Result<(), Lost> {
+        let mut heartbeat = Instant::now() + HEARTBEAT_EVERY;
+        loop {
+            while self.in_flight.len() < MAX_IN_FLIGHT {
+                backlog.extend(inbox.take());
+                let Some((batch, last)) = backlog.next_batch(limits, !self.in_flight.is_empty()) else {
+                    break;
+                };
+                self.send(Request::Batch(batch))?;
+                self.in_flight.push(last);
+                heartbeat = Instant::now() + HEARTBEAT_EVERY;
+            }
+            if inbox.is_closed() && inbox.is_empty() && backlog.is_empty() {
+                return self.goodbye(backlog.last()).await;
+            }
+            tokio::select! {
+                response = self.incoming.message() => match response {
+                    Ok(Some(response)) => self.answer(response, inbox, backlog),
+                    Ok(None) => return Err(Lost::new("collector closed the stream")),
+                    Err(status) => return Err(Lost::new(status)),
+                },
+                () = inbox.wake.notified() => {}
+                () = sleep_until(heartbeat) => {
+                    heartbeat = Instant::now() + HEARTBEAT_EVERY;
+                    if self.in_flight.is_empty() {
+                        self.send(Request::Heartbeat(Heartbeat { last_sequence: backlog.last() }))?;
+                    }
+                }
+            }
+        }
+    }
+
+    fn send(&self, message: Request) -> Result<(), Lost> {
+        let request = DeliverRequest { message: Some(message) };
+        self.outgoing.try_send(request).map_err(|_| Lost::new("stream to the collector is stuck or closed"))
+    }
+
+    fn answer(&mut self, response: DeliverResponse, inbox: &Inbox, backlog: &mut Backlog) {
+        match response.message {
+            Some(Response::Ack(ack)) => {
+                free(inbox, backlog, ack.sequence);
+                self.in_flight.retain(|last| *last > ack.sequence);
+            }
+            Some(Response::Refusal(refusal)) => {
+                let (sequence, field, reason) = (refusal.sequence, refusal.field, refusal.reason);
+                tracing::error!(sequence, field, reason, "collector refused an audit record");
+                backlog.refuse(sequence);
+            }
+            Some(Response::Welcome(_)) | None => tracing::warn!("collector sent an unexpected message"),
+        }
+    }
+
+    /// Says that nothing more will come, and waits until the collector hangs up.
+    async fn goodbye(&mut self, last_sequence: u64) -> Result<(), Lost> {
+        self.send(Request::Goodbye(Goodbye { last_sequence }))?;
+        let (closed, _) = mpsc::channel(1);
+        self.outgoing = closed;
+        while let Ok(Some(_)) = self.incoming.message().await {}
+        Ok(())
+    }
+}
+
+fn free(inbox: &Inbox, backlog: &mut Backlog, sequence: u64) {
+    let freed = backlog.ack(sequence);
+    inbox.free(freed.events, freed.bytes, freed.given_up);
+}
+
+/// The lower of our limits and the collector's; 0 is no limit.
+fn limits(welcome: &Welcome) -> BatchLimits {
+    let lower = |ours: usize, theirs: u32| match usize::try_from(theirs) {
+        Ok(0) | Err(_) => ours,
+        Ok(theirs) => ours.min(theirs),
+    };
+    BatchLimits {
+        events: lower(MAX_BATCH.events, welcome.max_batch_events),
+        bytes: lower(MAX_BATCH.bytes, welcome.max_batch_bytes),
+    }
+}
+
+/// An error with its causes: a transport error's own text says nothing.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
