@@ -211,6 +211,29 @@ pub fn read_records<B>(
     Ok(outcome)
 }
 
+/// The SHA-256 and size of the content of a stored log file: exactly one gzip member of at most `limit` bytes inflated.
+/// Two files of the same content may be stored differently, if different builds compressed them.
+///
+/// # Errors
+/// If it is not that.
+pub fn content_digest(stored: &[u8], limit: u64) -> Result<(Sha256, u64), ReadError> {
+    let mut inflater = flate2::bufread::GzDecoder::new(stored);
+    let mut content = Hasher::new();
+    let mut buffer = [0; 16 << 10];
+    loop {
+        match inflater.read(&mut buffer).map_err(ReadError::Io)? {
+            0 if inflater.get_ref().is_empty() => break,
+            0 => return Err(ReadError::Trailing),
+            read => content.update(&buffer[..read]),
+        }
+        if content.size() > limit {
+            return Err(ReadError::TooLarge(limit));
+        }
+    }
+    let size = content.size();
+    Ok((content.finish(), size))
+}
+
 /// Bytes read at once.
 const BUFFER: usize = 64 << 10;
 

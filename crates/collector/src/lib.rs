@@ -1,1 +1,46 @@
-//! collector
+//! The Sidetrail sidecar: takes events over gRPC, makes them durable, and ships them as signed CloudTrail log files.
+//!
+//! ```text
+//!  stream ─▶ intake ─▶ spool (fsync) ─▶ ack        trail: gather ─▶ plan ─▶ log file ─▶ manifest ─▶ cursor
+//!            render     ledger                     one thread each, its own cursor, its own bucket
+//! ```
+//!
+//! [`Config`] is what the YAML file says, [`Collector`] what runs. An event is acked once it is on disk; a segment of the
+//! spool goes once every trail has its events in the store, confirmed. Whatever is interrupted goes on from what is on
+//! disk: see the modules `ledger` and `trail`.
+
+mod collector;
+pub mod config;
+mod environment;
+mod health;
+mod identity;
+mod intake;
+mod ledger;
+mod listen;
+mod metrics;
+mod pressure;
+mod trail;
+
+pub use collector::{Collector, Ended, StartError};
+pub use config::{Config, ConfigError};
+pub use environment::{Environment, System};
+pub use identity::IdentityError;
+pub use ledger::MAX_SOURCES;
+
+/// Events in one batch from a sender.
+pub const MAX_BATCH_EVENTS: usize = 2048;
+/// Bytes of one batch from a sender, encoded.
+pub const MAX_BATCH_BYTES: usize = 4 << 20;
+
+/// An error with everything that caused it, in one line. Display says only its own level.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

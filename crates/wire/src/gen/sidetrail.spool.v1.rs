@@ -27,18 +27,10 @@ pub struct FrameMeta {
     /// When the collector took the frame, milliseconds since the Unix epoch. Ages the batch that it goes into.
     #[prost(int64, tag = "10")]
     pub received_unix_ms: i64,
-    /// Set where the names are new to the ledger: first frame of a source, or changed names.
-    #[prost(message, optional, tag = "11")]
-    pub names: ::core::option::Option<SourceNames>,
-    /// Nothing follows from this source.
-    #[prost(bool, tag = "12")]
-    pub goodbye: bool,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SourceNames {
-    #[prost(string, tag = "1")]
+    /// As the source called itself. In every frame, so that a manifest needs nothing but its frames.
+    #[prost(string, tag = "11")]
     pub service: ::prost::alloc::string::String,
-    #[prost(string, tag = "2")]
+    #[prost(string, tag = "12")]
     pub instance: ::prost::alloc::string::String,
 }
 /// State of the ledger as of a position in the spool; opens every segment.
@@ -58,13 +50,9 @@ pub struct SourceState {
     pub source: ::prost::bytes::Bytes,
     #[prost(uint64, tag = "2")]
     pub last_sequence: u64,
-    #[prost(message, optional, tag = "3")]
-    pub names: ::core::option::Option<SourceNames>,
     /// Order of last use, to forget the least recent first.
-    #[prost(uint64, tag = "4")]
+    #[prost(uint64, tag = "3")]
     pub touched: u64,
-    #[prost(bool, tag = "5")]
-    pub goodbye: bool,
 }
 /// What a trail's cursor carries beside its position.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -84,6 +72,9 @@ pub struct TrailState {
     pub filtered: u64,
     #[prost(uint64, tag = "6")]
     pub dropped: u64,
+    /// What the ledger had accepted when the trail began: not its business.
+    #[prost(uint64, tag = "7")]
+    pub base: u64,
 }
 /// Which frames become which object. Persisted before the first PUT, so that a crash repeats it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

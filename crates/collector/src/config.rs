@@ -1,0 +1,313 @@
+//! The configuration file: YAML, every key known, every value checked before anything is opened.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use jiff::SignedDuration;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use sidetrail_archive::key::{Account, Region, Trail};
+
+/// A spool needs room for a few segments, or nothing can be written while one is shipped.
+const MIN_BUDGET_SEGMENTS: u64 = 4;
+/// The longest path a Unix socket can have on Linux, without its terminating zero.
+const MAX_SOCKET_PATH: usize = 107;
+/// CloudTrail has no more in a region either.
+const MAX_TRAILS: usize = 5;
+
+/// A collector's configuration.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Account that the records belong to: twelve digits, yours to choose.
+    #[schemars(with = "String", regex(pattern = "^[0-9]{12}$"))]
+    pub account: Account,
+    /// Region that the records belong to, e.g. `eu-west-1`, or any name of yours in that alphabet.
+    #[schemars(with = "String", regex(pattern = "^[a-z][a-z0-9-]{0,63}$"))]
+    pub region: Region,
+    /// Where applications and probes reach the collector.
+    pub listen: Listen,
+    /// Where events are kept until they are in the bucket.
+    pub spool: Spool,
+    /// Where they go. At least one, at most five.
+    #[schemars(length(min = 1, max = 5))]
+    pub trails: Vec<TrailConfig>,
+    /// How long a shutdown may take to ship what is in the spool, e.g. `25s`. What is left is shipped after the next
+    /// start.
+    #[serde(default = "default_shutdown_timeout")]
+    #[schemars(with = "String")]
+    pub shutdown_timeout: SignedDuration,
+}
+
+/// Where applications and probes reach the collector.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// Unix socket for applications, e.g. `/run/sidetrail/collector.sock`.
+    pub socket: Option<PathBuf>,
+    /// TCP address for applications, e.g. `127.0.0.1:4319`. Loopback only: the protocol is plaintext there.
+    #[schemars(with = "Option<String>")]
+    pub tcp: Option<SocketAddr>,
+    /// HTTP address of `/livez`, `/readyz` and `/metrics`, e.g. `127.0.0.1:9464`.
+    #[schemars(with = "Option<String>")]
+    pub health: Option<SocketAddr>,
+}
+
+/// Where events are kept until they are in the bucket.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Spool {
+    /// Directory of the spool, made if it is not there. One collector at a time.
+    pub directory: PathBuf,
+    /// Disk space that it may use, e.g. `1GiB`. Beyond it applications have to wait.
+    #[serde(default = "default_budget")]
+    #[schemars(with = "String")]
+    pub budget: ByteSize,
+    /// Size of one segment file, e.g. `16MiB`: what is freed at once.
+    #[serde(default = "default_segment")]
+    #[schemars(with = "String")]
+    pub segment: ByteSize,
+}
+
+/// One trail: which bucket, and how it is filled.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrailConfig {
+    /// Name of the trail: 3 to 128 letters, digits and `._-`. It is part of the evidence, so it stays.
+    #[schemars(with = "String", regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{1,126}[A-Za-z0-9]$"))]
+    pub name: Trail,
+    /// A local directory, or `s3://bucket` or `s3://bucket/prefix` with the usual `AWS_*` variables.
+    pub destination: String,
+    /// When a log file is finished.
+    #[serde(default)]
+    pub rotate: Rotate,
+    /// Private key that signs the manifests: PEM, PKCS#8, Ed25519. Where it is left out, one is made in the spool
+    /// directory at the first start.
+    pub key: Option<PathBuf>,
+}
+
+/// When a log file is finished: whichever comes first.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rotate {
+    /// Records in it before compression, e.g. `16MiB`. From `64KiB` to `40MiB`.
+    #[schemars(with = "String")]
+    pub size: ByteSize,
+    /// Age of its first record in the collector, e.g. `60s`. From `100ms` to `1h`.
+    #[schemars(with = "String")]
+    pub age: SignedDuration,
+}
+
+impl Default for Rotate {
+    fn default() -> Self {
+        Self { size: ByteSize::mib(16), age: SignedDuration::from_secs(60) }
+    }
+}
+
+fn default_budget() -> ByteSize {
+    ByteSize::gib(1)
+}
+
+fn default_segment() -> ByteSize {
+    ByteSize::mib(16)
+}
+
+fn default_shutdown_timeout() -> SignedDuration {
+    SignedDuration::from_secs(25)
+}
+
+/// The configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read configuration {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Not YAML, an unknown key, or a value of the wrong form.
+    #[error("configuration {path} is not valid")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Names the key and the place.
+        source: serde_norway::Error,
+    },
+    /// A value that cannot work.
+    #[error("configuration: {field} {problem}")]
+    Value {
+        /// Path of the key, e.g. `trails[0].rotate.size`.
+        field: String,
+        /// What is wrong, and what is allowed.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks a configuration file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let config: Self = serde_norway::from_str(&text)
+            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks what the types cannot: ranges, and values that depend on each other.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.check_listen()?;
+        let segment = self.spool.segment.as_u64();
+        range("spool.segment", self.spool.segment, ByteSize::mib(1), ByteSize::mib(256))?;
+        if self.spool.budget.as_u64() < MIN_BUDGET_SEGMENTS * segment {
+            return wrong(
+                "spool.budget",
+                format!(
+                    "is {}, at least {MIN_BUDGET_SEGMENTS} times spool.segment are needed, which is {}",
+                    self.spool.budget,
+                    ByteSize(MIN_BUDGET_SEGMENTS * segment)
+                ),
+            );
+        }
+        if self.trails.is_empty() || self.trails.len() > MAX_TRAILS {
+            return wrong(
+                "trails",
+                format!("has {} entries, allowed are 1 to {MAX_TRAILS}", self.trails.len()),
+            );
+        }
+        for (index, trail) in self.trails.iter().enumerate() {
+            let field = |name: &str| format!("trails[{index}].{name}");
+            if self.trails[..index].iter().any(|other| other.name == trail.name) {
+                return wrong(&field("name"), format!("{} is the name of an earlier trail", trail.name));
+            }
+            range(&field("rotate.size"), trail.rotate.size, ByteSize::kib(64), ByteSize::mib(40))?;
+            let (min, max) = (SignedDuration::from_millis(100), SignedDuration::from_hours(1));
+            range(&field("rotate.age"), trail.rotate.age, min, max)?;
+        }
+        range("shutdown_timeout", self.shutdown_timeout, SignedDuration::ZERO, SignedDuration::from_hours(1))
+    }
+
+    fn check_listen(&self) -> Result<(), ConfigError> {
+        if self.listen.socket.is_none() && self.listen.tcp.is_none() {
+            return wrong(
+                "listen",
+                "needs socket or tcp, or no application can reach the collector".to_owned(),
+            );
+        }
+        if let Some(socket) = &self.listen.socket
+            && socket.as_os_str().len() > MAX_SOCKET_PATH
+        {
+            return wrong(
+                "listen.socket",
+                format!("is longer than {MAX_SOCKET_PATH} bytes: {}", socket.display()),
+            );
+        }
+        match self.listen.tcp {
+            Some(address) if !address.ip().is_loopback() => wrong(
+                "listen.tcp",
+                format!("{address} is not a loopback address, and the protocol is plaintext there"),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// The JSON Schema of the configuration file.
+    #[must_use]
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
+    }
+
+    /// How long a shutdown may take.
+    #[must_use]
+    pub fn shutdown_timeout(&self) -> Duration {
+        self.shutdown_timeout.unsigned_abs()
+    }
+}
+
+fn range<T: PartialOrd + std::fmt::Display>(
+    field: &str,
+    value: T,
+    min: T,
+    max: T,
+) -> Result<(), ConfigError> {
+    if value < min || value > max {
+        return wrong(field, format!("is {value}, allowed are {min} to {max}"));
+    }
+    Ok(())
+}
+
+fn wrong<T>(field: &str, problem: String) -> Result<T, ConfigError> {
+    Err(ConfigError::Value { field: field.to_owned(), problem })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Config;
+
+    const MINIMAL: &str = "
+account: '111122223333'
+region: eu-west-1
+listen: { socket: /run/sidetrail/collector.sock }
+spool: { directory: /var/lib/sidetrail }
+trails: [{ name: default, destination: s3://audit/logs }]
+";
+
+    fn error(yaml: &str) -> String {
+        match serde_norway::from_str::<Config>(yaml) {
+            Ok(config) => config.check().unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn the_minimum_has_defaults() {
+        let config: Config = serde_norway::from_str(MINIMAL).unwrap();
+        config.check().unwrap();
+        assert_eq!(config.spool.budget, bytesize::ByteSize::gib(1));
+        assert_eq!(config.shutdown_timeout().as_secs(), 25);
+    }
+
+    #[test]
+    fn errors_name_the_key() {
+        let with = |from: &str, to: &str| error(&MINIMAL.replace(from, to));
+        for (from, to, expected) in [
+            ("region: eu-west-1", "regoin: eu-west-1", "regoin"),
+            ("directory: /var/lib/sidetrail", "directory: /s, budgte: 1GiB", "budgte"),
+            ("'111122223333'", "'1234'", "account \"1234\" is not 12 digits"),
+            ("directory: /var/lib/sidetrail", "directory: /s, budget: 32MiB", "spool.budget is 32"),
+            ("directory: /var/lib/sidetrail", "directory: /s, budget: much", "spool.budget"),
+            (
+                "socket: /run/sidetrail/collector.sock",
+                "tcp: '0.0.0.0:4319'",
+                "listen.tcp 0.0.0.0:4319 is not a loop",
+            ),
+            ("socket: /run/sidetrail/collector.sock", "health: '127.0.0.1:1'", "listen needs socket or tcp"),
+            ("s3://audit/logs", "/b, rotate: { age: 0s }", "trails[0].rotate.age is 0s"),
+            ("s3://audit/logs", "/b, rotate: { size: 1GiB }", "trails[0].rotate.size is 1"),
+            (
+                "trails: [",
+                "trails: [{ name: default, destination: /a }, ",
+                "trails[1].name default is the name",
+            ),
+            (
+                "trails: [{ name: default, destination: s3://audit/logs }]",
+                "trails: []",
+                "trails has 0 entries",
+            ),
+        ] {
+            let message = with(from, to);
+            assert!(message.contains(expected), "{message:?} does not say {expected:?}");
+        }
+    }
+
+    #[test]
+    fn the_schema_refuses_unknown_keys() {
+        let schema = Config::schema();
+        assert_eq!(schema["additionalProperties"], false);
+        assert!(schema["properties"]["trails"].is_object());
+    }
+}

@@ -1,0 +1,106 @@
+//! Taking events: the gRPC service, one session per stream, and the rendering of batches into frames.
+
+mod complete;
+mod render;
+mod session;
+mod sessions;
+
+use std::sync::Arc;
+
+use sidetrail_spool::Committer;
+use sidetrail_wire::ingest::v1::{DeliverRequest, DeliverResponse, ingest_server::Ingest};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status, Streaming};
+
+pub(crate) use complete::Completion;
+
+use crate::environment::Environment;
+use crate::ledger::SharedLedger;
+use crate::metrics::Metrics;
+use crate::pressure::Pressure;
+use session::Session;
+use sessions::Sessions;
+
+/// Answers that wait for a slow sender; beyond it the session waits.
+const MAX_ANSWERS: usize = 64;
+
+/// The ingest service.
+#[derive(Clone, Debug)]
+pub(crate) struct Intake(Arc<Shared>);
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) completion: Completion,
+    pub(crate) committer: Committer<SharedLedger>,
+    pub(crate) environment: Arc<dyn Environment>,
+    pub(crate) pressure: Arc<Pressure>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Set when the collector stops taking events.
+    pub(crate) closing: CancellationToken,
+    /// Set when the spool has failed for good: the collector has to be started anew.
+    pub(crate) failed: CancellationToken,
+    sessions: Sessions,
+    tasks: TaskTracker,
+}
+
+impl Intake {
+    pub(crate) fn new(
+        completion: Completion,
+        committer: Committer<SharedLedger>,
+        environment: Arc<dyn Environment>,
+        pressure: Arc<Pressure>,
+        metrics: Arc<Metrics>,
+        failed: CancellationToken,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            completion,
+            committer,
+            environment,
+            pressure,
+            metrics,
+            closing: CancellationToken::new(),
+            failed,
+            sessions: Sessions::default(),
+            tasks: TaskTracker::new(),
+        }))
+    }
+
+    /// Set once nothing more is taken.
+    pub(crate) fn closing(&self) -> &CancellationToken {
+        &self.0.closing
+    }
+
+    /// Ends every session once what it has read is on disk and acked. New ones are turned away.
+    pub(crate) async fn close(&self) {
+        self.0.closing.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+}
+
+#[tonic::async_trait]
+impl Ingest for Intake {
+    type DeliverStream = ReceiverStream<Result<DeliverResponse, Status>>;
+
+    async fn deliver(
+        &self,
+        request: Request<Streaming<DeliverRequest>>,
+    ) -> Result<Response<Self::DeliverStream>, Status> {
+        if self.0.closing.is_cancelled() {
+            return Err(Status::unavailable("the collector is shutting down"));
+        }
+        let (answers, stream) = mpsc::channel(MAX_ANSWERS);
+        let session = Session::new(Arc::clone(&self.0), request.into_inner(), answers.clone());
+        self.0.tasks.spawn(async move {
+            if let Err(status) = session.run().await {
+                tracing::info!(code = ?status.code(), reason = status.message(), "stream ended");
+                // A sender that is gone does not need to know.
+                let _ = answers.send(Err(status)).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}

@@ -1,0 +1,257 @@
+//! One stream of one source: hello and welcome, batches and acks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+use sidetrail_archive::key::Id;
+use sidetrail_record::limits::MAX_RECORD;
+use sidetrail_spool::{Appended, Entry, Error, Kind, TryAppend};
+use sidetrail_wire::ingest::v1::{
+    Ack, Batch, DeliverRequest, DeliverResponse, Hello, PROTOCOL_VERSION, Welcome, deliver_request,
+    deliver_response,
+};
+use tokio::sync::{mpsc, oneshot};
+use tonic::{Status, Streaming};
+
+use super::Shared;
+use super::render::{Frame, Renderer, Sender};
+use crate::ledger::source_id;
+use crate::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS};
+
+/// A stream that does not say who it is ends.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Service, instance and agent names, bytes.
+const MAX_NAME: usize = 256;
+/// Frames of one stream that wait for the disk; beyond it nothing more is read from it.
+const MAX_PENDING_FRAMES: usize = 32;
+
+type Answers = mpsc::Sender<Result<DeliverResponse, Status>>;
+/// What became of a frame, and the ack that it earns.
+type Pending = FuturesOrdered<oneshot::Receiver<(u64, Result<Appended, Error>)>>;
+
+pub(super) struct Session {
+    shared: Arc<Shared>,
+    stream: Streaming<DeliverRequest>,
+    answers: Answers,
+}
+
+impl Session {
+    pub(super) fn new(shared: Arc<Shared>, stream: Streaming<DeliverRequest>, answers: Answers) -> Self {
+        Self { shared, stream, answers }
+    }
+
+    pub(super) async fn run(mut self) -> Result<(), Status> {
+        let shared = Arc::clone(&self.shared);
+        let sender = self.hello().await?;
+        let source = sender.source;
+        let place = shared.sessions.enter(source).ok_or_else(|| {
+            Status::resource_exhausted(format!("{} streams are open", super::sessions::MAX_SESSIONS))
+        })?;
+        let acked = self.durable_sequence(source).await?;
+        self.welcome(acked).await?;
+        tracing::info!(%source, service = sender.service, instance = sender.instance, acked, "stream opened");
+        let _gauge = shared.metrics.stream_opened();
+
+        let mut renderer = Renderer::new(shared.completion.clone(), sender, acked);
+        let mut pending = Pending::new();
+        loop {
+            tokio::select! {
+                biased;
+                Some(answer) = pending.next() => self.answer(answer).await?,
+                () = place.superseded().cancelled() => {
+                    return Err(Status::aborted("the same source came again on another stream"));
+                }
+                () = shared.closing.cancelled() => {
+                    return self.finish(pending, Status::unavailable("the collector is shutting down")).await;
+                }
+                message = next(&mut self.stream, &shared), if pending.len() < MAX_PENDING_FRAMES => {
+                    match message? {
+                        Some(deliver_request::Message::Batch(batch)) => {
+                            self.batch(batch, &mut renderer, &mut pending).await?;
+                        }
+                        Some(deliver_request::Message::Heartbeat(_)) => {}
+                        Some(deliver_request::Message::Goodbye(_)) | None => {
+                            return self.finish(pending, Status::ok("")).await;
+                        }
+                        Some(deliver_request::Message::Hello(_)) => {
+                            return Err(Status::failed_precondition("hello comes once, at the start"));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn hello(&mut self) -> Result<Sender, Status> {
+        let first = tokio::time::timeout(HELLO_TIMEOUT, self.stream.message());
+        let message = first.await.map_err(|_| Status::deadline_exceeded("no hello came in 10 s"))??;
+        let Some(DeliverRequest { message: Some(deliver_request::Message::Hello(hello)) }) = message else {
+            return Err(Status::failed_precondition("the first message must be hello"));
+        };
+        check_hello(hello)
+    }
+
+    /// Up to where this source's events are on disk: what is in the log and synced, not merely queued.
+    async fn durable_sequence(&self, source: Id) -> Result<u64, Status> {
+        let (tell, told) = oneshot::channel();
+        let look = move |ledger: Result<&crate::ledger::SharedLedger, Error>| {
+            // The stream may have ended meanwhile.
+            let _ = tell.send(ledger.map(|ledger| ledger.last_sequence(source)));
+        };
+        self.shared.committer.inspect(look).map_err(|error| self.status(&error))?;
+        let sequence = told.await.map_err(|_| Status::unavailable("the spool is closed"))?;
+        sequence.map_err(|error| self.status(&error))
+    }
+
+    async fn welcome(&self, acked_sequence: u64) -> Result<(), Status> {
+        let completion = &self.shared.completion;
+        self.send(deliver_response::Message::Welcome(Welcome {
+            account_id: completion.account.as_str().to_owned(),
+            region: completion.region.as_str().to_owned(),
+            acked_sequence,
+            max_event_bytes: u32::try_from(MAX_RECORD).unwrap_or(u32::MAX),
+            max_batch_events: u32::try_from(MAX_BATCH_EVENTS).unwrap_or(u32::MAX),
+            max_batch_bytes: u32::try_from(MAX_BATCH_BYTES).unwrap_or(u32::MAX),
+        }))
+        .await
+    }
+
+    async fn batch(
+        &mut self,
+        batch: Batch,
+        renderer: &mut Renderer,
+        pending: &mut Pending,
+    ) -> Result<(), Status> {
+        if batch.events.len() > MAX_BATCH_EVENTS {
+            return Err(Status::invalid_argument(format!(
+                "batch.events has {} entries, allowed are {MAX_BATCH_EVENTS}",
+                batch.events.len()
+            )));
+        }
+        let rendered = renderer
+            .render(batch, self.shared.environment.unix_ms())
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        for refusal in rendered.refusals {
+            tracing::warn!(
+                sequence = refusal.sequence,
+                field = refusal.field,
+                reason = refusal.reason,
+                "event refused"
+            );
+            self.shared.metrics.refused();
+            self.send(deliver_response::Message::Refusal(refusal)).await?;
+        }
+        for frame in rendered.frames {
+            pending.push_back(self.append(frame).await?);
+        }
+        Ok(())
+    }
+
+    async fn append(
+        &self,
+        frame: Frame,
+    ) -> Result<oneshot::Receiver<(u64, Result<Appended, Error>)>, Status> {
+        let (tell, told) = oneshot::channel();
+        let Frame { meta, body, last_sequence } = frame;
+        let done = move |result| {
+            // The stream may have ended meanwhile; the sender learns from the next welcome.
+            let _ = tell.send((last_sequence, result));
+        };
+        let mut entry = Entry { meta, body };
+        let mut done = done;
+        loop {
+            let room = self.shared.pressure.queue().notified();
+            match self.shared.committer.append(entry, done) {
+                TryAppend::Queued => return Ok(told),
+                TryAppend::Closed(..) => return Err(Status::unavailable("the spool is closed")),
+                TryAppend::Full(entry_back, done_back) => {
+                    (entry, done) = (entry_back, done_back);
+                    room.await;
+                }
+            }
+        }
+    }
+
+    async fn answer(
+        &self,
+        answer: Result<(u64, Result<Appended, Error>), oneshot::error::RecvError>,
+    ) -> Result<(), Status> {
+        let (sequence, result) = answer.map_err(|_| Status::unavailable("the spool is closed"))?;
+        match result {
+            Ok(_) => {
+                self.shared.pressure.set_free();
+                self.send(deliver_response::Message::Ack(Ack { sequence })).await
+            }
+            Err(error) => Err(self.status(&error)),
+        }
+    }
+
+    /// Answers what was read, then ends the stream.
+    async fn finish(&self, mut pending: Pending, status: Status) -> Result<(), Status> {
+        while let Some(answer) = pending.next().await {
+            self.answer(answer).await?;
+        }
+        if status.code() == tonic::Code::Ok { Ok(()) } else { Err(status) }
+    }
+
+    /// What the sender is told when the spool does not take its events: it keeps them and comes back.
+    fn status(&self, error: &Error) -> Status {
+        match error.kind() {
+            Kind::Wait => {
+                if matches!(error, Error::Full { .. } | Error::DiskFull { .. }) {
+                    self.shared.pressure.set_full();
+                }
+                tracing::warn!(error = %crate::chain(error), "the spool does not take events now");
+                Status::resource_exhausted(error.to_string())
+            }
+            Kind::Reject => Status::failed_precondition(error.to_string()),
+            Kind::Stop => {
+                tracing::error!(error = %crate::chain(error), "the spool has failed");
+                self.shared.failed.cancel();
+                Status::unavailable(error.to_string())
+            }
+        }
+    }
+
+    async fn send(&self, message: deliver_response::Message) -> Result<(), Status> {
+        let response = DeliverResponse { message: Some(message) };
+        self.answers.send(Ok(response)).await.map_err(|_| Status::cancelled("the sender is gone"))
+    }
+}
+
+/// The next message, once the spool has room: what is not read holds back the sender.
+async fn next(
+    stream: &mut Streaming<DeliverRequest>,
+    shared: &Shared,
+) -> Result<Option<deliver_request::Message>, Status> {
+    shared.pressure.wait_while_full().await;
+    match stream.message().await? {
+        Some(DeliverRequest { message: Some(message) }) => Ok(Some(message)),
+        Some(DeliverRequest { message: None }) => {
+            Err(Status::invalid_argument("a message of no kind that this collector knows"))
+        }
+        None => Ok(None),
+    }
+}
+
+fn check_hello(hello: Hello) -> Result<Sender, Status> {
+    let Hello { protocol_version, source, service, instance, agent } = hello;
+    if protocol_version != PROTOCOL_VERSION {
+        return Err(Status::failed_precondition(format!(
+            "hello.protocol_version is {protocol_version}, this collector speaks {PROTOCOL_VERSION}"
+        )));
+    }
+    let source = source_id(&source)
+        .ok_or_else(|| Status::invalid_argument(format!("hello.source is {} bytes, not 16", source.len())))?;
+    for (field, name) in [("service", &service), ("instance", &instance), ("agent", &agent)] {
+        if name.len() > MAX_NAME {
+            return Err(Status::invalid_argument(format!(
+                "hello.{field} is {} bytes, the limit is {MAX_NAME}",
+                name.len()
+            )));
+        }
+    }
+    Ok(Sender { source, service, instance })
+}

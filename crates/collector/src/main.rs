@@ -1,0 +1,109 @@
+//! `sidetrail-collector`: reads its configuration, runs, and drains on SIGTERM.
+//!
+//! Exit codes: 0 after a shutdown, 1 if it could not start, 64 for a configuration that cannot be used, 70 if the spool
+//! failed and the process has to be started anew.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use sidetrail_collector::{Collector, Config, System, chain};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+const EXIT_CONFIG: u8 = 64;
+const EXIT_SPOOL: u8 = 70;
+
+/// Takes events from applications, makes them durable, and ships them as signed CloudTrail log files.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Configuration file, YAML.
+    #[arg(long, env = "SIDETRAIL_CONFIG", default_value = "/etc/sidetrail/collector.yaml")]
+    config: PathBuf,
+    /// Check the configuration file, and end.
+    #[arg(long)]
+    validate: bool,
+    /// Print the JSON Schema of the configuration file, and end.
+    #[arg(long)]
+    schema: bool,
+    /// What to log: error, warn, info, debug, trace, or a filter such as `info,sidetrail_collector=debug`.
+    #[arg(long, env = "SIDETRAIL_LOG", default_value = "info")]
+    log: String,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.schema {
+        println!("{:#}", Config::schema());
+        return ExitCode::SUCCESS;
+    }
+    let config = match Config::load(&arguments.config) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("sidetrail-collector: {}", chain(&error));
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    if arguments.validate {
+        println!("{} is valid", arguments.config.display());
+        return ExitCode::SUCCESS;
+    }
+    if let Err(error) = log_to_stderr(&arguments.log) {
+        eprintln!("sidetrail-collector: --log {} is not a filter: {error}", arguments.log);
+        return ExitCode::from(EXIT_CONFIG);
+    }
+    match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(run(config));
+            // A request to a store that does not answer must not hold up the end.
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => {
+            eprintln!("sidetrail-collector: cannot start threads: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: Config) -> ExitCode {
+    let timeout = config.shutdown_timeout();
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("cannot listen for signals");
+        return ExitCode::FAILURE;
+    };
+    let collector = match Collector::start(config, Arc::new(System)).await {
+        Ok(collector) => collector,
+        Err(error) => {
+            tracing::error!(error = %chain(&error), "cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), health = ?collector.health_address(), "ready");
+    let failed = tokio::select! {
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        () = collector.failed() => true,
+    };
+    tracing::info!(failed, "shutting down");
+    let ended = collector.shutdown(timeout).await;
+    tracing::info!(drained = ended.drained, adds_up = ended.adds_up, "ended");
+    if failed { ExitCode::from(EXIT_SPOOL) } else { ExitCode::SUCCESS }
+}
+
+/// Text for people on a terminal, JSON for everything else.
+fn log_to_stderr(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
+    let filter = EnvFilter::try_new(filter)?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        builder.init();
+    } else {
+        builder.json().init();
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! What a trail remembers over a restart: the payload of its cursor.
+
+use prost::Message;
+use sidetrail_archive::hash::Sha256;
+use sidetrail_spool::{Cursors, Error, Position};
+use sidetrail_wire::spool::v1::{BatchPlan, TrailState};
+
+/// A trail's cursor, its chain, its counts, and the batch that it has decided on.
+#[derive(Clone, Debug)]
+pub(crate) struct Progress {
+    name: String,
+    pub(super) position: Position,
+    state: TrailState,
+}
+
+/// A decided batch: up to where, and when that was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) end: Position,
+    pub(super) created_unix_s: i64,
+}
+
+/// What became of the events of a batch, or of all of a trail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) shipped: u64,
+    pub(crate) filtered: u64,
+    pub(crate) dropped: u64,
+}
+
+impl Counts {
+    pub(crate) fn total(self) -> u64 {
+        self.shipped.saturating_add(self.filtered).saturating_add(self.dropped)
+    }
+}
+
+/// The state cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StateError {
+    #[error(transparent)]
+    Spool(#[from] Error),
+    #[error("the state of trail cursor {name} is damaged: {reason}")]
+    Damaged { name: String, reason: String },
+}
+
+impl Progress {
+    /// The name of the cursor of a trail: trail names have letters that cursor names do not.
+    pub(crate) fn cursor_name(trail: &str) -> String {
+        let digest = Sha256::of(trail.as_bytes()).to_string();
+        format!("trail-{}", &digest[..32])
+    }
+
+    /// Reads the state of a trail. A trail that has none begins at `end`, where the ledger has `accepted` events.
+    pub(crate) fn load(
+        cursors: &Cursors,
+        trail: &str,
+        end: Position,
+        accepted: u64,
+    ) -> Result<Self, StateError> {
+        let name = Self::cursor_name(trail);
+        match cursors.get(&name)? {
+            Some(cursor) => {
+                let damaged = |reason: String| StateError::Damaged { name: name.clone(), reason };
+                let state = TrailState::decode(cursor.payload.as_slice())
+                    .map_err(|error| damaged(error.to_string()))?;
+                let progress = Self { name: name.clone(), position: cursor.position, state };
+                progress.previous().map_err(damaged)?;
+                progress.plan().map_err(damaged)?;
+                Ok(progress)
+            }
+            None => {
+                let state = TrailState { base: accepted, ..TrailState::default() };
+                let progress = Self { name, position: end, state };
+                progress.store(cursors)?;
+                Ok(progress)
+            }
+        }
+    }
+
+    pub(super) fn plan(&self) -> Result<Option<Plan>, String> {
+        let Some(BatchPlan { end, created_unix_s }) = &self.state.plan else { return Ok(None) };
+        let end = end.parse().map_err(|_| format!("plan ends at {end:?}, which is no position"))?;
+        Ok(Some(Plan { end, created_unix_s: *created_unix_s }))
+    }
+
+    /// Decides on a batch: after this it is what will be done, whatever happens.
+    pub(super) fn decide(&mut self, cursors: &Cursors, plan: Plan) -> Result<(), Error> {
+        let Plan { end, created_unix_s } = plan;
+        self.update(cursors, |next| {
+            next.state.plan = Some(BatchPlan { end: end.to_string(), created_unix_s });
+        })
+    }
+
+    /// The batch is in the store: moves on.
+    pub(super) fn complete(
+        &mut self,
+        cursors: &Cursors,
+        end: Position,
+        manifest: Sha256,
+        counts: Counts,
+    ) -> Result<(), Error> {
+        self.update(cursors, |next| {
+            next.position = end;
+            let state = &mut next.state;
+            state.plan = None;
+            state.chain_index += 1;
+            state.previous_manifest = manifest.as_bytes().to_vec().into();
+            state.shipped = state.shipped.saturating_add(counts.shipped);
+            state.filtered = state.filtered.saturating_add(counts.filtered);
+            state.dropped = state.dropped.saturating_add(counts.dropped);
+        })
+    }
+
+    pub(super) fn chain_index(&self) -> u64 {
+        self.state.chain_index
+    }
+
+    /// The hash of the last manifest, if there is one.
+    pub(super) fn previous(&self) -> Result<Option<Sha256>, String> {
+        if self.state.chain_index == 0 {
+            return Ok(None);
+        }
+        let hash = <[u8; 32]>::try_from(self.state.previous_manifest.as_ref());
+        hash.map(|hash| Some(hash.into())).map_err(|_| "the previous manifest has no SHA-256".to_owned())
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let TrailState { shipped, filtered, dropped, .. } = self.state;
+        Counts { shipped, filtered, dropped }
+    }
+
+    /// Of `accepted` events, how many this trail still has before it.
+    pub(crate) fn queued(&self, accepted: u64) -> u64 {
+        accepted.saturating_sub(self.state.base).saturating_sub(self.counts().total())
+    }
+
+    /// Whether what the trail has done adds up to what the ledger has accepted: true of a trail that is through.
+    pub(crate) fn adds_up(&self, accepted: u64) -> bool {
+        self.state.base.saturating_add(self.counts().total()) == accepted
+    }
+
+    /// Changes the state on disk first, and in memory only once it is there.
+    fn update(&mut self, cursors: &Cursors, change: impl FnOnce(&mut Self)) -> Result<(), Error> {
+        let mut next = self.clone();
+        change(&mut next);
+        next.store(cursors)?;
+        *self = next;
+        Ok(())
+    }
+
+    fn store(&self, cursors: &Cursors) -> Result<(), Error> {
+        cursors.set(&self.name, self.position, &self.state.encode_to_vec())
+    }
+}
