@@ -1,0 +1,127 @@
+//! Bodies that follow a script, and short ways to send requests.
+
+#![expect(clippy::expect_used, reason = "a failed expectation is how a test fails")]
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full};
+use sidetrail::{AuditLayer, MemorySink, RequestBody};
+use tower::Service;
+
+/// What a scripted body does when it is polled.
+#[derive(Clone)]
+pub enum Step {
+    Data(Bytes),
+    Trailers(&'static str, &'static str),
+    /// For ever.
+    Pending,
+    Fail,
+    Panic,
+    /// Runs something on the way.
+    Run(Arc<dyn Fn() + Send + Sync>),
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Step")
+    }
+}
+
+/// A body that follows a script.
+#[derive(Clone, Debug)]
+pub struct Script(VecDeque<Step>);
+
+impl Script {
+    pub fn new(steps: impl IntoIterator<Item = Step>) -> Self {
+        Self(steps.into_iter().collect())
+    }
+}
+
+impl Body for Script {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+        loop {
+            return Poll::Ready(match self.0.front().cloned() {
+                Some(Step::Pending) => return Poll::Pending,
+                Some(step) => {
+                    self.0.pop_front();
+                    match step {
+                        Step::Data(data) => Some(Ok(Frame::data(data))),
+                        Step::Trailers(name, value) => {
+                            let mut trailers = HeaderMap::new();
+                            trailers.insert(name, value.parse().expect("a header value"));
+                            Some(Ok(Frame::trailers(trailers)))
+                        }
+                        Step::Fail => Some(Err("body failed")),
+                        Step::Run(run) => {
+                            run();
+                            continue;
+                        }
+                        Step::Panic | Step::Pending => unreachable!("in body"),
+                    }
+                }
+                None => None,
+            });
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A layer that records into memory.
+pub fn layer() -> (AuditLayer, MemorySink) {
+    let records = MemorySink::default();
+    let layer = AuditLayer::builder("orders.example.com").sink(records.clone()).build().expect("a layer");
+    (layer, records)
+}
+
+/// A service from an async closure.
+pub fn service<F, R>(
+    handle: F,
+) -> impl Service<Request<RequestBody<Full<Bytes>>>, Response = Response<Script>, Error = Infallible, Future = R>
++ Clone
+where
+    F: FnMut(Request<RequestBody<Full<Bytes>>>) -> R + Clone,
+    R: Future<Output = Result<Response<Script>, Infallible>>,
+{
+    tower::service_fn(handle)
+}
+
+/// A request without a body.
+pub fn request(method: Method, uri: &str) -> Request<Full<Bytes>> {
+    Request::builder().method(method).uri(uri).body(Full::default()).expect("a request")
+}
+
+/// A body's data and trailers.
+pub async fn collect<B>(body: B) -> (String, Option<HeaderMap>)
+where
+    B: Body<Error: fmt::Debug>,
+{
+    let collected = body.collect().await.expect("a body");
+    let trailers = collected.trailers().cloned();
+    (String::from_utf8(collected.to_bytes().to_vec()).expect("text"), trailers)
+}
+
+/// The one record, as JSON.
+pub fn only(records: &MemorySink) -> serde_json::Value {
+    let records = records.take();
+    assert_eq!(records.len(), 1, "{records:?}");
+    serde_json::to_value(&records[0]).expect("JSON")
+}
