@@ -15,7 +15,10 @@ pub(crate) fn run_all(workspace: &Workspace, filter: Option<&str>) -> Result<()>
         stages.run("deps", || deps::check(workspace))?;
     }
     stages.run("tools", || tools::install(workspace))?;
-    stages.run("build what the end-to-end tests start", || build(workspace))?;
+    // `cargo test` builds no binary for another package's tests to start. The selection is that of the tests, so that
+    // features are unified alike and nothing is compiled twice.
+    let mut build = workspace.cargo(["build", "--workspace", "--all-features", "--bins", "--examples"]);
+    stages.run(&describe(&build), || run(&mut build))?;
     // Plain `cargo test`, since it is on every machine that can build us, and runs the doctests too. It ends with a list
     // of everything that failed, not with the first.
     let mut test = workspace.cargo(["test", "--workspace", "--all-features", "--no-fail-fast"]);
@@ -23,26 +26,6 @@ pub(crate) fn run_all(workspace: &Workspace, filter: Option<&str>) -> Result<()>
     stages.run(&describe(&test), || run(&mut test))?;
     stages.summary();
     Ok(())
-}
-
-/// Builds every binary and example: `cargo test` builds neither for a package that another package's tests start.
-fn build(workspace: &Workspace) -> Result<()> {
-    let mut build = workspace.cargo(["build", "--all-features"]);
-    let mut names = Vec::new();
-    for member in workspace.members.iter().filter(|member| member.name != env!("CARGO_PKG_NAME")) {
-        let started = member.targets.iter().filter(|target| target.is("bin") || target.is("example"));
-        let before = names.len();
-        names.extend(started.map(|target| target.name.as_str()));
-        if names.len() > before {
-            build.args(["--package", &member.name]);
-        }
-    }
-    if names.is_empty() {
-        println!("nothing to build");
-        return Ok(());
-    }
-    println!("{}", names.join(", "));
-    run(build.args(["--bins", "--examples"]))
 }
 
 /// Runs and times stages; the first that fails ends the run.

@@ -25,7 +25,6 @@ pub(crate) struct Member {
     pub(crate) name: String,
     pub(crate) manifest_path: PathBuf,
     pub(crate) dependencies: Vec<Dependency>,
-    pub(crate) targets: Vec<Target>,
 }
 
 /// One line of a member's dependency tables.
@@ -35,19 +34,6 @@ pub(crate) struct Dependency {
     /// Absent for a normal dependency, else `dev` or `build`.
     pub(crate) kind: Option<String>,
     pub(crate) optional: bool,
-}
-
-/// One thing Cargo can build from a member.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Target {
-    pub(crate) name: String,
-    pub(crate) kind: Vec<String>,
-}
-
-impl Target {
-    pub(crate) fn is(&self, kind: &str) -> bool {
-        self.kind.iter().any(|each| each == kind)
-    }
 }
 
 impl Dependency {

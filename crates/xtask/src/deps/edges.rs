@@ -132,7 +132,6 @@ mod tests {
             name: name.to_owned(),
             manifest_path: "Cargo.toml".into(),
             dependencies,
-            targets: Vec::new(),
         };
         let dependency = Dependency {
             name: to.to_owned(),
