@@ -1,7 +1,7 @@
 //! Measures what the crate's choices rest on: the level of compression, and the verifier against its floor.
 //!
-//! `cargo run --release -p sidetrail-archive --example measure [-- MEGABYTES]`: makes log files of synthetic records in a
-//! temporary directory, writes them at each level, and verifies them. Ratios matter; times are of one run on one core.
+//! `cargo run --release -p sidetrail-archive --example measure [-- MEGABYTES [FILE]]`: writes synthetic records, or those
+//! of FILE, one a line, at each level; then makes log files of synthetic ones in a temporary directory and verifies them. Ratios matter; times are of one run on one core.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -25,7 +25,10 @@ const RECORDS: u64 = 5_000;
 fn main() -> Result<()> {
     let megabytes: u64 = std::env::args().nth(1).map_or(Ok(200), |argument| argument.parse())?;
     let root = std::env::temp_dir().join(format!("sidetrail-measure-{}", std::process::id()));
-    levels(&records(0, RECORDS * 10)?)?;
+    match std::env::args().nth(2) {
+        Some(file) => levels(&std::fs::read_to_string(file)?.lines().map(str::to_owned).collect::<Vec<_>>())?,
+        None => levels(&records(0, RECORDS * 10)?)?,
+    }
     let written = write(&root, megabytes / 5)?;
     let compared = compare(&root, written);
     std::fs::remove_dir_all(&root)?;

@@ -27,8 +27,8 @@ pub(crate) const HEAD: &[u8] = br#"{"Records":["#;
 /// What follows the last record.
 pub(crate) const TAIL: &[u8] = b"]}";
 
-/// Measured over records of services, see `examples/measure.rs`: the step from 3 to 4 costs far more time than it saves
-/// bytes.
+/// Measured with `examples/measure.rs`: on records of AWS services 3 writes 0.22 of the content at about 140 MB/s, 1 writes
+/// 0.31 at 260, 6 writes 0.20 at 75.
 const LEVEL: u32 = 3;
 
 /// A log file, complete: the bytes to store, and what its manifest says of them.

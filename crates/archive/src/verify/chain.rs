@@ -43,7 +43,7 @@ fn links(checker: &Checker<'_>, chain: &[Link], unlinked: &HashSet<Unique>, find
         let link = &here[0];
         for other in &here[1..] {
             let detail = format!("{} is at index {} of the same chain too", object(link), link.index);
-            findings.push(object(other), Kind::Forked { other: object(link) }, detail);
+            findings.push(object(other), Kind::Forked { other: object(link).to_string() }, detail);
         }
         let next = match before.first() {
             Some(before) => before.index + 1,

@@ -98,7 +98,11 @@ impl<'a> Worker<'a> {
     }
 
     fn uncommitted(&mut self, manifest: &ManifestKey, detail: String) {
-        self.tally.findings.push(manifest.log(), Kind::Uncommitted { manifest: manifest.clone() }, detail);
+        self.tally.findings.push(
+            manifest.log(),
+            Kind::Uncommitted { manifest: manifest.to_string() },
+            detail,
+        );
     }
 
     fn open(&mut self, key: &ManifestKey, bytes: &[u8]) -> Result<Manifest, (Kind, String)> {

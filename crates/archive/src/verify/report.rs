@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::hash::Sha256;
-use crate::key::{Id, ManifestKey};
+use crate::key::Id;
 
 /// At most this many findings are kept; the rest is counted.
 pub const MAX_FINDINGS: usize = 100_000;
@@ -57,7 +57,7 @@ pub enum Kind {
     /// A log file that no manifest states.
     Uncommitted {
         /// The manifest that is missing, or does not state it.
-        manifest: ManifestKey,
+        manifest: String,
     },
     /// Signed by a key that is not among those to believe.
     KeyUnknown,
@@ -77,7 +77,7 @@ pub enum Kind {
     /// Two manifests at one place of a chain: two writers, or one set back.
     Forked {
         /// The other one.
-        other: ManifestKey,
+        other: String,
     },
     /// Events of a source that no manifest accounts for.
     Gap {

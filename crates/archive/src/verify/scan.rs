@@ -49,16 +49,14 @@ impl Counter {
     }
 
     fn block(&mut self, block: &[u8; BLOCK]) {
-        let (words, _) = block.as_chunks::<8>();
-        let words: [u64; 8] = std::array::from_fn(|at| u64::from_le_bytes(words[at]));
-        // Brackets and braces differ by the bit 0x20 only, and no other byte becomes one of them by setting it.
-        let folded = words.map(|word| word | splat(0x20));
-        let quotes = self.unescaped(equal(&words, b'"'), equal(&words, b'\\'));
+        let quotes = mask(block, |byte| byte == b'"');
+        let quotes = quotes & !self.escaped(mask(block, |byte| byte == b'\\'));
         let strings = running_xor(quotes) ^ if self.in_string { u64::MAX } else { 0 };
         self.in_string = strings >> 63 == 1;
 
-        let opening = equal(&folded, b'{') & !strings;
-        let mut brackets = opening | equal(&folded, b'}') & !strings;
+        // Brackets and braces differ by the bit 0x20 only, and no other byte becomes one of them by setting it.
+        let opening = mask(block, |byte| byte | 0x20 == b'{') & !strings;
+        let mut brackets = opening | mask(block, |byte| byte | 0x20 == b'}') & !strings;
         while brackets != 0 {
             let bit = brackets & brackets.wrapping_neg();
             brackets ^= bit;
@@ -72,8 +70,8 @@ impl Counter {
         }
     }
 
-    /// The quotes that no backslash takes their meaning from.
-    fn unescaped(&mut self, quotes: u64, backslashes: u64) -> u64 {
+    /// The mask of bytes that a backslash takes their meaning from.
+    fn escaped(&mut self, backslashes: u64) -> u64 {
         let mut escaped = u64::from(self.escaped);
         let mut left = backslashes & !escaped;
         self.escaped = false;
@@ -86,25 +84,22 @@ impl Counter {
             escaped |= 2 << at;
             left &= !(3 << at);
         }
-        quotes & !escaped
+        escaped
     }
 }
 
-/// The byte, eight times.
-const fn splat(byte: u8) -> u64 {
-    u64::from_ne_bytes([byte; 8])
-}
-
-/// The mask of bytes that equal `needle`; bit 0 is the first byte.
-fn equal(words: &[u64; 8], needle: u8) -> u64 {
+/// The mask of bytes that are meant; bit 0 is the first byte.
+fn mask(block: &[u8; BLOCK], meant: impl Fn(u8) -> bool) -> u64 {
+    // One pass that compilers make vector instructions of, and one that packs eight bytes at a time.
+    let mut hits = [0; BLOCK];
+    for (hit, byte) in hits.iter_mut().zip(block) {
+        *hit = u8::from(meant(*byte));
+    }
+    let (words, _) = hits.as_chunks::<8>();
     let mut mask = 0;
     for (at, word) in words.iter().enumerate() {
-        let differing = word ^ splat(needle);
-        // The high bit of each byte: set unless all bits of the byte are clear.
-        let nonzero = ((differing & splat(0x7f)) + splat(0x7f)) | differing;
-        let hits = (!nonzero & splat(0x80)) >> 7;
         // The multiplication moves bit 8k to bit 56 + k, without a carry.
-        mask |= (hits.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * at);
+        mask |= (u64::from_le_bytes(*word).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * at);
     }
     mask
 }
