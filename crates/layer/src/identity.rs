@@ -206,16 +206,16 @@ mod tests {
 
     use super::*;
 
-    fn identity(claims: Value) -> Value {
-        let identity = Identity::from_claims(&JwtClaims::new(&claims).unwrap()).unwrap();
+    fn identity(claims: &Value) -> Value {
+        let identity = Identity::from_claims(&JwtClaims::new(claims).unwrap()).unwrap();
         serde_json::to_value(UserIdentity::from(identity)).unwrap()
     }
 
     #[test]
     fn claims_map_to_a_web_identity() {
-        let minimal = identity(json!({ "sub": "u1" }));
+        let minimal = identity(&json!({ "sub": "u1" }));
         assert_eq!(minimal, json!({ "type": "WebIdentityUser", "principalId": "u1", "userName": "u1" }));
-        let full = identity(json!({
+        let full = identity(&json!({
             "iss": "https://id.example.com", "sub": "u1", "email": "jo@example.com", "jti": "t-9",
             "iat": 1_768_473_677, "amr": ["pwd", "otp"], "act": { "sub": "support" },
         }));

@@ -1,7 +1,5 @@
 //! Every request yields exactly one record, however it ends, and passes through unchanged.
 
-mod support;
-
 use std::{
     convert::Infallible,
     panic::AssertUnwindSafe,
@@ -9,6 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use crate::support::{Script, Step, collect, layer, only, request, service};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Method, Request, Response, StatusCode, header};
@@ -16,7 +15,6 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full};
 use serde_json::json;
 use sidetrail::{Audit, AuditLayer, Identity, Level, MemorySink, PeerAddr, RouteTemplate, Rule};
-use support::{Script, Step, collect, layer, only, request, service};
 use tower::{Layer, Service, ServiceExt};
 
 fn response(script: Script) -> Response<Script> {
@@ -116,7 +114,6 @@ async fn a_caller_that_hangs_up_during_the_response() {
 
 #[tokio::test]
 async fn panics() {
-    #[expect(clippy::panic, reason = "the point of the test")]
     fn in_call(
         _: Request<sidetrail::RequestBody<Full<Bytes>>>,
     ) -> std::future::Ready<Result<Response<Script>, Infallible>> {

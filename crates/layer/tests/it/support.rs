@@ -1,7 +1,5 @@
 //! Bodies that follow a script, and short ways to send requests.
 
-#![expect(clippy::expect_used, reason = "a failed expectation is how a test fails")]
-
 use std::{
     collections::VecDeque,
     convert::Infallible,
@@ -20,7 +18,7 @@ use tower::Service;
 
 /// What a scripted body does when it is polled.
 #[derive(Clone)]
-pub enum Step {
+pub(crate) enum Step {
     Data(Bytes),
     Trailers(&'static str, &'static str),
     /// For ever.
@@ -39,10 +37,10 @@ impl fmt::Debug for Step {
 
 /// A body that follows a script.
 #[derive(Clone, Debug)]
-pub struct Script(VecDeque<Step>);
+pub(crate) struct Script(VecDeque<Step>);
 
 impl Script {
-    pub fn new(steps: impl IntoIterator<Item = Step>) -> Self {
+    pub(crate) fn new(steps: impl IntoIterator<Item = Step>) -> Self {
         Self(steps.into_iter().collect())
     }
 }
@@ -86,14 +84,14 @@ impl Body for Script {
 }
 
 /// A layer that records into memory.
-pub fn layer() -> (AuditLayer, MemorySink) {
+pub(crate) fn layer() -> (AuditLayer, MemorySink) {
     let records = MemorySink::default();
     let layer = AuditLayer::builder("orders.example.com").sink(records.clone()).build().expect("a layer");
     (layer, records)
 }
 
 /// A service from an async closure.
-pub fn service<F, R>(
+pub(crate) fn service<F, R>(
     handle: F,
 ) -> impl Service<Request<RequestBody<Full<Bytes>>>, Response = Response<Script>, Error = Infallible, Future = R>
 + Clone
@@ -105,12 +103,12 @@ where
 }
 
 /// A request without a body.
-pub fn request(method: Method, uri: &str) -> Request<Full<Bytes>> {
+pub(crate) fn request(method: Method, uri: &str) -> Request<Full<Bytes>> {
     Request::builder().method(method).uri(uri).body(Full::default()).expect("a request")
 }
 
 /// A body's data and trailers.
-pub async fn collect<B>(body: B) -> (String, Option<HeaderMap>)
+pub(crate) async fn collect<B>(body: B) -> (String, Option<HeaderMap>)
 where
     B: Body<Error: fmt::Debug>,
 {
@@ -120,7 +118,7 @@ where
 }
 
 /// The one record, as JSON.
-pub fn only(records: &MemorySink) -> serde_json::Value {
+pub(crate) fn only(records: &MemorySink) -> serde_json::Value {
     let records = records.take();
     assert_eq!(records.len(), 1, "{records:?}");
     serde_json::to_value(&records[0]).expect("JSON")
