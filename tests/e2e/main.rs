@@ -1,3 +1,6 @@
 //! The end-to-end suite: one binary, a module per subject.
 
+mod bad_input;
+mod crash;
+mod replay;
 mod store;

@@ -24,12 +24,16 @@
 //! # }
 //! ```
 
+pub mod archive;
+pub mod collector;
 pub mod http;
 pub mod process;
 mod seaweedfs;
+pub mod sender;
 pub mod tools;
 mod wait;
 
+pub use collector::Collector;
 pub use process::Process;
 pub use seaweedfs::{ACCESS_KEY, REGION, SECRET_KEY, SeaweedFs};
 pub use wait::{START, STOP, free_address, wait_for};

@@ -235,7 +235,8 @@ fn range<T: PartialOrd + std::fmt::Display>(
     max: T,
 ) -> Result<(), ConfigError> {
     if value < min || value > max {
-        return wrong(field, format!("is {value}, allowed are {min} to {max}"));
+        // The alternate form is `1h` for a duration rather than `PT1H`.
+        return wrong(field, format!("is {value:#}, allowed are {min:#} to {max:#}"));
     }
     Ok(())
 }

@@ -1,0 +1,73 @@
+//! Reading back what a collector has written, without its code.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use sidetrail_archive::key::LogKey;
+use sidetrail_archive::log::{MAX_CONTENT, read_records};
+use sidetrail_archive::source::Bucket;
+use sidetrail_archive::store::Store;
+use sidetrail_archive::verify::{self, Options, Report};
+
+use crate::Collector;
+
+/// Every record in the log files of a collector's bucket.
+///
+/// # Errors
+///
+/// When the bucket or a log file in it cannot be read.
+pub fn records(collector: &Collector) -> Result<Vec<Value>> {
+    with_bucket(collector, |bucket| {
+        let mut keys = Vec::new();
+        bucket.list("", &mut |entry| {
+            keys.push(entry.key.to_owned());
+            ControlFlow::Continue(())
+        })?;
+        let mut records = Vec::new();
+        for key in keys.iter().filter(|key| key.parse::<LogKey>().is_ok()) {
+            let read = read_records(bucket.open(key)?, MAX_CONTENT, |text| {
+                match serde_json::from_str(text) {
+                    Ok(record) => records.push(record),
+                    Err(error) => return ControlFlow::Break(error),
+                }
+                ControlFlow::Continue(())
+            });
+            if let ControlFlow::Break(error) = read.with_context(|| key.clone())? {
+                return Err(error).context(key.clone());
+            }
+        }
+        Ok(records)
+    })
+}
+
+/// How often each eventID occurs.
+///
+/// # Errors
+///
+/// As [`records`].
+pub fn event_ids(collector: &Collector) -> Result<HashMap<String, u64>> {
+    let mut ids = HashMap::new();
+    for record in records(collector)? {
+        let id = record["eventID"].as_str().context("a record without eventID")?.to_owned();
+        *ids.entry(id).or_default() += 1;
+    }
+    Ok(ids)
+}
+
+/// What the verifier says of a collector's bucket.
+///
+/// # Errors
+///
+/// When the bucket cannot be opened.
+pub fn verify(collector: &Collector) -> Result<Report> {
+    with_bucket(collector, |bucket| Ok(verify::run(bucket, &Options::default(), &())))
+}
+
+fn with_bucket<T>(collector: &Collector, look: impl FnOnce(&dyn Bucket) -> Result<T>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let store = Store::open(&collector.destination(), &|name| collector.variable(name))?;
+    let bucket = store.bucket(runtime.handle().clone());
+    look(&*bucket)
+}

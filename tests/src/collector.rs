@@ -1,0 +1,220 @@
+//! A collector as a process, with everything it needs in one directory.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{Process, START, STOP, SeaweedFs, free_address, http, tools};
+
+/// The account that the collectors of the tests write for.
+pub const ACCOUNT: &str = "111122223333";
+
+/// A collector process. It can be killed and started again on the same spool.
+#[derive(Debug)]
+pub struct Collector {
+    directory: PathBuf,
+    store: Option<(String, Vec<(String, String)>)>,
+    health: SocketAddr,
+    process: Option<Process>,
+    /// Lines of YAML under `rotate`, `spool` and the top, so that a test can set what it is about.
+    settings: Settings,
+}
+
+/// What a test may want different.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `rotate.age`.
+    pub rotate_age: &'static str,
+    /// `rotate.size`.
+    pub rotate_size: &'static str,
+    /// `spool.budget`.
+    pub budget: &'static str,
+    /// `spool.segment`.
+    pub segment: &'static str,
+}
+
+impl Default for Settings {
+    /// Small and quick, so that a test sees many files.
+    fn default() -> Self {
+        Self { rotate_age: "200ms", rotate_size: "256KiB", budget: "256MiB", segment: "1MiB" }
+    }
+}
+
+impl Collector {
+    /// A collector in `directory` that ships to `directory/bucket`. It is not started.
+    ///
+    /// # Errors
+    ///
+    /// When there is no free port.
+    pub fn new(directory: &Path, settings: Settings) -> Result<Self> {
+        let health = free_address()?;
+        Ok(Self { directory: directory.to_owned(), store: None, health, process: None, settings })
+    }
+
+    /// Ships to a bucket of `store` instead.
+    ///
+    /// # Errors
+    ///
+    /// When the store's environment cannot be read.
+    pub fn with_store(mut self, store: &SeaweedFs, bucket: &str) -> Result<Self> {
+        let mut command = Command::new("true");
+        store.configure(&mut command);
+        let variables = command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value?.to_str()?.to_owned())))
+            .collect();
+        self.store = Some((format!("s3://{bucket}/audit"), variables));
+        Ok(self)
+    }
+
+    /// Sets a variable of the store's environment.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        if let Some((_, variables)) = &mut self.store {
+            variables.retain(|(set, _)| set != name);
+            variables.push((name.to_owned(), value.to_owned()));
+        }
+    }
+
+    /// Starts the process and waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// When it does not become ready; quotes its log.
+    pub fn start(&mut self) -> Result<()> {
+        let mut process = self.spawn()?;
+        process.wait_http(self.health, "/readyz", START)?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Starts the process and leaves it to the caller.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn spawn(&self) -> Result<Process> {
+        let config = self.directory.join("collector.yaml");
+        fs::write(&config, self.config())?;
+        let mut command = Command::new(tools::binary("sidetrail-collector")?);
+        command.arg("--config").arg(&config);
+        for (name, value) in self.store.iter().flat_map(|(_, variables)| variables) {
+            command.env(name, value);
+        }
+        Process::spawn(command, &self.directory.join("collector.log"))
+    }
+
+    /// The configuration as YAML.
+    #[must_use]
+    pub fn config(&self) -> String {
+        let Settings { rotate_age, rotate_size, budget, segment } = &self.settings;
+        format!(
+            "account: '{ACCOUNT}'\nregion: eu-central-1\n\
+             listen: {{ socket: {}, health: '{}' }}\n\
+             spool: {{ directory: {}, budget: {budget}, segment: {segment} }}\n\
+             trails: [{{ name: default, destination: '{}', rotate: {{ age: {rotate_age}, size: {rotate_size} }} }}]\n\
+             shutdown_timeout: 25s\n",
+            self.socket().display(),
+            self.health,
+            self.directory.join("spool").display(),
+            self.destination(),
+        )
+    }
+
+    /// kill -9, and reaps.
+    ///
+    /// # Errors
+    ///
+    /// When it does not run.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.take().context("the collector does not run")?.kill()
+    }
+
+    /// SIGTERM, and waits for the end.
+    ///
+    /// # Errors
+    ///
+    /// When it does not run, or does not end with exit code 0.
+    pub fn stop(&mut self) -> Result<()> {
+        let mut process = self.process.take().context("the collector does not run")?;
+        process.terminate()?;
+        let status = process.wait(STOP)?;
+        ensure!(status.success(), "the collector ended with {status}: {}", process.log()?);
+        Ok(())
+    }
+
+    /// The log so far.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub fn log(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.directory.join("collector.log"))?)
+    }
+
+    /// The process, while it runs.
+    pub fn process(&mut self) -> Option<&mut Process> {
+        self.process.as_mut()
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("collector.sock")
+    }
+
+    /// Where it ships to, as the configuration and `sidetrail verify` take it.
+    #[must_use]
+    pub fn destination(&self) -> String {
+        match &self.store {
+            Some((destination, _)) => destination.clone(),
+            None => self.directory.join("bucket").display().to_string(),
+        }
+    }
+
+    /// The spool directory.
+    #[must_use]
+    pub fn spool(&self) -> PathBuf {
+        self.directory.join("spool")
+    }
+
+    /// The answer of a probe.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn probe(&self, path: &str) -> Result<http::Response> {
+        http::get(self.health, path)
+    }
+
+    /// The metrics without labels beside the trail's, by name.
+    ///
+    /// # Errors
+    ///
+    /// When there are none.
+    pub fn metrics(&self) -> Result<HashMap<String, f64>> {
+        let text = self.probe("/metrics")?.body;
+        let line = |line: &str| {
+            let (name, value) = line.rsplit_once(' ')?;
+            Some((name.split('{').next()?.to_owned(), value.parse().ok()?))
+        };
+        Ok(text.lines().filter(|text| !text.starts_with('#')).filter_map(line).collect())
+    }
+
+    /// Looks up a variable as the collector process sees it, for opening the same store.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let (_, variables) = self.store.as_ref()?;
+        variables.iter().find(|(set, _)| set == name).map(|(_, value)| value.clone())
+    }
+
+    /// Sets the store's variables for a command that looks at the same bucket.
+    pub fn configure(&self, command: &mut Command) {
+        for (name, value) in self.store.iter().flat_map(|(_, variables)| variables) {
+            command.env(name, value);
+        }
+    }
+}
