@@ -133,7 +133,9 @@ impl Bucket for Directory {
             None if prefix.is_empty() => {}
             None => return Err(io::Error::other("a prefix to list ends with a slash")),
         }
-        self.walk(prefix, visit).map(|_| ())
+        self.walk(prefix, visit).map(|_| ()).map_err(|error| {
+            io::Error::new(error.kind(), format!("could not list {}: {error}", self.root.display()))
+        })
     }
 
     fn open<'a>(&'a self, key: &str) -> io::Result<Box<dyn Read + 'a>> {

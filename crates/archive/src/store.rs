@@ -74,37 +74,38 @@ pub enum OpenError {
     #[error("could not open the directory")]
     Directory(#[source] io::Error),
     /// The client refused the configuration.
-    #[error("could not set up a client for {name}")]
+    #[error("could not set up a client for {name}: {cause}")]
     Client {
         /// The bucket and the endpoint.
         name: String,
         /// What it says.
-        source: object_store::Error,
+        cause: object_store::Error,
     },
 }
 
-/// A request for an object failed.
+/// A request for an object failed. Errors of `object_store` repeat their causes in their own text, so that the text is
+/// all there is: this error has no source.
 #[derive(Debug, thiserror::Error)]
-#[error("could not {action} {key} in {store}")]
+#[error("could not {action} {key} in {store}: {cause}")]
 pub struct StoreError {
     action: &'static str,
     key: String,
     store: String,
-    source: Box<object_store::Error>,
+    cause: Box<object_store::Error>,
 }
 
 impl StoreError {
     /// Whether there is no such object.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
-        matches!(*self.source, object_store::Error::NotFound { .. })
+        matches!(*self.cause, object_store::Error::NotFound { .. })
     }
 
     /// Whether the store knows the caller and refuses, or does not know the caller: trying again does not help.
     #[must_use]
     pub fn is_denied(&self) -> bool {
         use object_store::Error::{PermissionDenied, Unauthenticated};
-        matches!(*self.source, PermissionDenied { .. } | Unauthenticated { .. })
+        matches!(*self.cause, PermissionDenied { .. } | Unauthenticated { .. })
     }
 }
 
@@ -163,7 +164,7 @@ impl Store {
         let root = path.canonicalize().map_err(OpenError::Directory)?;
         let name = root.display().to_string();
         let inner = LocalFileSystem::new_with_prefix(&root)
-            .map_err(|source| OpenError::Client { name: name.clone(), source })?;
+            .map_err(|cause| OpenError::Client { name: name.clone(), cause })?;
         Ok(Self { inner: Arc::new(inner), prefix: None, root: Some(root), name })
     }
 
@@ -197,7 +198,7 @@ impl Store {
                 builder = builder.with_config(key, value);
             }
         }
-        let inner = builder.build().map_err(|source| OpenError::Client { name: name.clone(), source })?;
+        let inner = builder.build().map_err(|cause| OpenError::Client { name: name.clone(), cause })?;
         Ok(Self { inner: Arc::new(inner), prefix, root: None, name })
     }
 
@@ -229,7 +230,7 @@ impl Store {
     /// # Errors
     /// If the object may not be stored.
     pub async fn put_create(&self, key: &str, bytes: Bytes) -> Result<Put, StoreError> {
-        let failed = |source| self.error("put", key, source);
+        let failed = |cause| self.error("put", key, cause);
         let path = path(key).map_err(failed)?;
         if let Some(root) = &self.root {
             let (root, key) = (root.clone(), key.to_owned());
@@ -263,7 +264,7 @@ impl Store {
     /// # Errors
     /// If there is none ([`StoreError::is_not_found`]), it is larger, or it could not be read.
     pub async fn get(&self, key: &str, limit: usize) -> Result<Bytes, StoreError> {
-        let failed = |source| self.error("get", key, source);
+        let failed = |cause| self.error("get", key, cause);
         let result = self.inner.get(&path(key).map_err(failed)?).await.map_err(failed)?;
         let mut chunks = result.into_stream();
         let mut bytes = Vec::new();
@@ -286,8 +287,8 @@ impl Store {
         }
     }
 
-    fn error(&self, action: &'static str, key: &str, source: object_store::Error) -> StoreError {
-        StoreError { action, key: key.to_owned(), store: self.name.clone(), source: Box::new(source) }
+    fn error(&self, action: &'static str, key: &str, cause: object_store::Error) -> StoreError {
+        StoreError { action, key: key.to_owned(), store: self.name.clone(), cause: Box::new(cause) }
     }
 }
 

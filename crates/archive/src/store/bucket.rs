@@ -35,7 +35,8 @@ impl Remote {
 
 impl Bucket for Remote {
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> io::Result<()> {
-        let failed = |error| self.error("list", prefix, error);
+        let what = if prefix.is_empty() { "everything" } else { prefix };
+        let failed = |error| self.error("list", what, error);
         let path = ObjectPath::parse(prefix).map_err(|error| failed(error.into()))?;
         let mut objects = self.store.inner.list(Some(&path));
         self.handle.block_on(async {
