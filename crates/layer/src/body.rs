@@ -41,18 +41,14 @@ impl<B: Body> Body for RequestBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let this = self.project();
-        let frame = ready!(this.inner.poll_frame(cx));
+        let mut this = self.project();
+        let frame = ready!(this.inner.as_mut().poll_frame(cx));
         if let Some(exchange) = this.exchange {
-            match &frame {
-                Some(Ok(frame)) => {
-                    if let Some(data) = frame.data_ref() {
-                        exchange.lock().tee.push(data);
-                    }
-                }
-                None => exchange.lock().tee.ended = true,
-                Some(Err(_)) => {}
+            let tee = &mut exchange.lock().tee;
+            if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+                tee.push(data);
             }
+            tee.ended |= frame.is_none() || this.inner.is_end_stream();
         }
         Poll::Ready(frame)
     }

@@ -13,6 +13,19 @@ impl Fields {
         Self(String::with_capacity(capacity))
     }
 
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.0.reserve(bytes);
+    }
+
+    /// Length of the text: where to [truncate](Self::truncate) to take back what is added from here on.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.0.truncate(length);
+    }
+
     /// Adds a member whose value `write` appends as JSON.
     pub(crate) fn member(&mut self, name: &str, write: impl FnOnce(&mut String)) {
         self.0.push(if self.0.is_empty() { '{' } else { ',' });

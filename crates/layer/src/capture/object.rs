@@ -16,7 +16,7 @@ use percent_encoding::percent_decode_str;
 use sidetrail_record::{Json, redact::HIDDEN};
 
 use super::fields::{Fields, push_string};
-use crate::redact::{Malformed, Redactor};
+use crate::redact::{Malformed, Members, Redactor};
 
 /// Query parameters that are recorded.
 const MAX_QUERY: usize = 128;
@@ -25,6 +25,7 @@ const MAX_QUERY: usize = 128;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Object {
     fields: Fields,
+    /// Names in it, those of the body aside.
     names: HashSet<String>,
     /// What the handler set.
     pinned: HashSet<String>,
@@ -92,30 +93,39 @@ impl Object {
                 }
             }
         }
-        self.aside("query", clashes);
+        self.aside("query", clashes.fields);
     }
 
     /// Adds a JSON body. If that is no JSON, the object stays as it was.
     pub(crate) fn body(&mut self, text: &str, redactor: &Redactor) -> Result<(), Malformed> {
-        let mut value = String::with_capacity(text.len());
-        let Some(mut members) = redactor.members(text)? else {
+        let Some(members) = redactor.members(text)? else {
+            let mut value = String::with_capacity(text.len());
             redactor.json(text, &mut value)?;
             self.member("body", |out| out.push_str(&value));
             return Ok(());
         };
-        let before = self.clone();
-        let mut clashes = Self::default();
+        let before = self.fields.len();
+        self.fields.reserve(text.len());
+        let added = self.body_members(members);
+        if added.is_err() {
+            self.fields.truncate(before);
+        }
+        added
+    }
+
+    /// A name that the body itself repeats is repeated here: that is what the caller sent.
+    fn body_members(&mut self, mut members: Members<'_>) -> Result<(), Malformed> {
+        let mut clashes = Fields::default();
+        let mut skipped = Fields::default();
         while let Some(name) = members.next_name()? {
-            value.clear();
-            if let Err(error) = members.value(&name, &mut value) {
-                *self = before;
-                return Err(error);
-            }
-            match self.place(&name) {
-                Place::Here => self.member(&name, |out| out.push_str(&value)),
-                Place::Aside => clashes.member(&name, |out| out.push_str(&value)),
-                Place::Nowhere => {}
-            }
+            let target = match self.place(&name) {
+                Place::Here => &mut self.fields,
+                Place::Aside => &mut clashes,
+                Place::Nowhere => &mut skipped,
+            };
+            let mut written = Ok(());
+            target.member(&name, |out| written = members.value(&name, out));
+            written?;
         }
         self.aside("body", clashes);
         Ok(())
@@ -126,19 +136,17 @@ impl Object {
         self.fields.finish()
     }
 
-    fn aside(&mut self, name: &str, clashes: Self) {
+    fn aside(&mut self, name: &str, clashes: Fields) {
         if let Some(clashes) = clashes.finish() {
             self.member(name, |out| out.push_str(clashes.as_str()));
         }
     }
 
     fn place(&self, name: &str) -> Place {
-        if self.pinned.contains(name) {
-            Place::Nowhere
-        } else if matches!(name, "query" | "body") || self.names.contains(name) {
-            Place::Aside
-        } else {
-            Place::Here
+        match self.names.contains(name) {
+            true if self.pinned.contains(name) => Place::Nowhere,
+            false if !matches!(name, "query" | "body") => Place::Here,
+            _ => Place::Aside,
         }
     }
 }
@@ -206,9 +214,9 @@ mod tests {
     #[test]
     fn a_name_taken_loses_no_value() {
         assert_eq!(
-            object(&[], &[("id", "1")], "id=2&a=3&query=4", r#"{"id":5,"a":6,"b":7,"body":8,"b":9}"#),
+            object(&[], &[("id", "1")], "id=2&a=3&query=4", r#"{"id":5,"a":6,"b":7,"body":8}"#),
             json!({ "id": "1", "a": "3", "query": { "id": "2", "query": "4" }, "b": 7,
-                    "body": { "id": 5, "a": 6, "body": 8, "b": 9 } })
+                    "body": { "id": 5, "a": 6, "body": 8 } })
         );
         assert_eq!(object(&[("id", "h")], &[("id", "1")], "id=2", r#"{"id":3}"#), json!({ "id": "h" }));
         assert_eq!(

@@ -193,5 +193,9 @@ fn limits(welcome: &Welcome) -> BatchLimits {
 /// An error with its causes: a transport error's own text says nothing.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    causes.fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        // Some errors repeat what they wrap.
+        if text.ends_with(&cause) { text } else { format!("{text}: {cause}") }
+    })
 }
