@@ -2,12 +2,23 @@
 //!
 //! A new command is one module here, one variant of [`Command`] and one arm in [`execute`].
 
+#![cfg_attr(
+    not(feature = "rules"),
+    expect(dead_code, reason = "the demo needs little of what is known about the workspace")
+)]
+
+#[cfg(feature = "rules")]
 mod codegen;
+mod demo;
+#[cfg(feature = "rules")]
 mod deps;
+#[cfg(feature = "rules")]
 mod suite;
+#[cfg(feature = "rules")]
 mod tools;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -23,16 +34,30 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the example orders service and a collector, send requests, and show what becomes of them
+    Demo {
+        /// End after the scenario instead of serving on
+        #[arg(long)]
+        once: bool,
+        /// Where everything goes: the archive in `DIR/bucket`, the public keys in `DIR/keys`. Made if it is not there,
+        /// and must be empty
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+    #[cfg(feature = "rules")]
     /// Write the Rust code that belongs to `proto/` into `crates/wire/src/gen`
     Codegen {
         /// Write nothing; fail when the committed code is not what would be written
         #[arg(long)]
         check: bool,
     },
+    #[cfg(feature = "rules")]
     /// Check the dependency, manifest and source rules of `crates/ARCHITECTURE.md`
     Deps,
+    #[cfg(feature = "rules")]
     /// Install the pinned S3 server, AWS CLI and boto3 that the tests use, under the target directory
     Tools,
+    #[cfg(feature = "rules")]
     /// Run every check and test there is, or with FILTER the tests whose names contain it
     Test {
         /// Part of a test's name
@@ -41,7 +66,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match execute(Arguments::parse().command) {
+    // `cargo demo -- --once` hands the `--` on, which would make the rest positional.
+    let mut arguments: Vec<_> = std::env::args_os().collect();
+    if arguments.get(2).is_some_and(|argument| argument == "--") {
+        arguments.remove(2);
+    }
+    match execute(Arguments::parse_from(arguments).command) {
         Ok(()) => ExitCode::SUCCESS,
         // Not returned from `main`: with RUST_BACKTRACE set, a broken rule would read like a crash.
         Err(error) => {
@@ -54,10 +84,16 @@ fn main() -> ExitCode {
 fn execute(command: Command) -> anyhow::Result<()> {
     let workspace = Workspace::load()?;
     match command {
+        Command::Demo { once, dir } => demo::run_demo(&workspace, once, dir),
+        #[cfg(feature = "rules")]
         Command::Codegen { check: false } => codegen::write(&workspace),
+        #[cfg(feature = "rules")]
         Command::Codegen { check: true } => codegen::check(&workspace),
+        #[cfg(feature = "rules")]
         Command::Deps => deps::check(&workspace),
+        #[cfg(feature = "rules")]
         Command::Tools => tools::install(&workspace),
+        #[cfg(feature = "rules")]
         Command::Test { filter } => suite::run_all(&workspace, filter.as_deref()),
     }
 }
