@@ -1,0 +1,298 @@
+//! The command line.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use jiff::Timestamp;
+
+use crate::send::address::{Address, DEFAULT_COLLECTOR};
+use crate::time;
+
+/// The most objects that are read at the same time.
+const MAX_JOBS: usize = 256;
+/// The most bytes of `--service` and `--instance`; the protocol's limit.
+const MAX_NAME: usize = 256;
+
+/// CloudTrail for your own services: verify and read an archive, send records to a collector, make and show keys.
+///
+/// Buckets are named by a path, file:///path or s3://bucket/prefix. For S3 the standard variables apply:
+/// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL, …
+#[derive(Debug, Parser)]
+#[command(
+    name = "sidetrail",
+    version,
+    after_help = "\
+Exit codes:
+  0   done, and nothing is wrong
+  1   done, and something is wrong: a finding, a damaged file, a refused record
+  2   could not be done, or not wholly: no such directory, wrong credentials, no collector
+  64  the command line makes no sense
+
+Examples:
+  sidetrail verify s3://audit/prod --keys keys.pem
+  sidetrail cat ./bucket --from -2h | jq .eventName
+  sidetrail send events.ndjson"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check that everything signed is there and unchanged, and nothing was left out.
+    #[command(after_help = "\
+Prints one line for each finding (KIND object what), then what was checked, which keys were believed, which events of
+each source are accounted for, and at last VALID, INVALID or COULD NOT CHECK.
+
+What no archive can show: that its newest log files were removed together with their manifests. Compare with what the
+collector reports.
+
+Exit codes: 0 valid; 1 tampered with or incomplete; 2 could not check, or nothing to check; 64 usage.
+
+Examples:
+  sidetrail verify ./bucket
+  sidetrail verify s3://audit/prod --keys keys.pem --from -7d --to -1m
+  sidetrail verify s3://audit/prod --keys keys.pem --json | jq .outcome")]
+    Verify(Verify),
+    /// Print the records of log files, one JSON object a line.
+    #[command(after_help = "\
+Each record is printed byte for byte as it stands in its file; only if it spans lines, the white space between its tokens
+goes. Of a directory or bucket every CloudTrail log file is read, in the order of the keys; digests, manifests and keys
+are passed over. Files may be gzip or plain, and from AWS.
+
+With --from or --to only records whose eventTime lies in the range are printed. Files delivered well before --from are not
+even read.
+
+Exit codes: 0 all read; 1 a file is damaged, which is named while the rest is printed; 2 a file could not be read, or
+there is none; 64 usage.
+
+Examples:
+  sidetrail cat ./bucket | jq -r .eventName | sort | uniq -c
+  sidetrail cat s3://audit/prod --from 2026-01-15T09:00:00+01:00 --to 2026-01-15
+  sidetrail cat 111122223333_CloudTrail_us-east-1_20260115T1100Z_a1B2c3D4e5F6g7H8.json.gz")]
+    Cat(Cat),
+    /// Send records to a collector: log files, or one JSON record a line.
+    #[command(after_help = "\
+FILE is a CloudTrail log file ({\"Records\":[…]}) or NDJSON, each plain or gzip; - is standard input. What a file is shows
+its content, not its name. Records are recorded as they are: an eventID is kept, none is added. A record over CloudTrail's
+256 KiB, or what is no JSON object, is reported and passed over.
+
+Every record is sent until the collector has it on disk, over as many connections as it takes, and recorded once. Running
+the command again records everything again.
+
+Exit codes: 0 everything is on disk; 1 something was refused or damaged, the rest is on disk; 2 gave up on the collector,
+or a file could not be opened; 64 usage.
+
+Examples:
+  sidetrail send events.ndjson
+  sidetrail send old-archive/*.json.gz --service aws.amazonaws.com
+  my-cron-job | sidetrail send - --collector http://127.0.0.1:4319")]
+    Send(Send),
+    /// Make and show the keys that manifests are signed with.
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Print the version.
+    Version,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// A directory, file:///path or s3://bucket/prefix.
+    pub(crate) bucket: String,
+    /// Believe only these public keys (PEM, any number). Without it those published in the bucket are believed, which
+    /// whoever can write there can change.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keys: Option<PathBuf>,
+    /// Check what was delivered from this time on: 2026-01-15T12:00:00+01:00, 2026-01-15, -2h.
+    #[arg(long, value_name = "T", allow_hyphen_values = true, value_parser = time::from)]
+    pub(crate) from: Option<Timestamp>,
+    /// Check what was delivered up to this time; a date includes its day.
+    #[arg(long, value_name = "T", allow_hyphen_values = true, value_parser = time::to)]
+    pub(crate) to: Option<Timestamp>,
+    /// How many objects to read at the same time. By default one for each core, for S3 16.
+    #[arg(long, value_name = "N", value_parser = jobs)]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Print the report as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cat {
+    /// Log files, directories, s3://bucket/prefix or s3://bucket/key; - is standard input.
+    #[arg(required = true, value_name = "WHAT")]
+    pub(crate) locations: Vec<String>,
+    /// Records from this time on: 2026-01-15T12:00:00+01:00, 2026-01-15, -2h.
+    #[arg(long, value_name = "T", allow_hyphen_values = true, value_parser = time::from)]
+    pub(crate) from: Option<Timestamp>,
+    /// Records up to this time; a date includes its day.
+    #[arg(long, value_name = "T", allow_hyphen_values = true, value_parser = time::to)]
+    pub(crate) to: Option<Timestamp>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// Log files or NDJSON, plain or gzip; - is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Where the collector listens: unix:/path or http://host:port.
+    #[arg(long, value_name = "ADDR", env = "SIDETRAIL_COLLECTOR", default_value = DEFAULT_COLLECTOR)]
+    #[arg(value_parser = Address::parse)]
+    pub(crate) collector: Address,
+    /// What the records are from, as the manifests name it.
+    #[arg(long, value_name = "NAME", default_value = "sidetrail-send", value_parser = name)]
+    pub(crate) service: String,
+    /// Which instance of it.
+    #[arg(long, value_name = "NAME", env = "HOSTNAME", default_value = "unknown", value_parser = name)]
+    pub(crate) instance: String,
+    /// Give up after so long without progress: 30s, 5m.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub(crate) timeout: Duration,
+    /// Print the summary as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Make an Ed25519 key pair.
+    #[command(after_help = "\
+Writes the private key (PEM, PKCS#8, mode 0600) and the public key (PEM) to new files; existing ones are never
+overwritten. The collector signs with the first, `sidetrail verify --keys` believes the second. Keep the public key away
+from the bucket: who can change both can forge.
+
+Exit codes: 0 made; 2 could not; 64 usage.
+
+Examples:
+  sidetrail keys generate
+  sidetrail keys generate --out /etc/sidetrail/signing-key.pem --public keys.pem")]
+    Generate(Generate),
+    /// Show the keys of a bucket or a PEM file.
+    #[command(after_help = "\
+Prints one line for each key: its id, and where it is published. A published key must be signed by itself and lie at its
+own place, which is checked. That makes it no key to trust: compare its id with one you know.
+
+Exit codes: 0 all keys are sound; 1 one is not; 2 there is none, or it could not be read; 64 usage.
+
+Examples:
+  sidetrail keys show s3://audit/prod
+  sidetrail keys show s3://audit/prod --pem > keys.pem
+  sidetrail keys show signing-key.pem")]
+    Show(Show),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Generate {
+    /// Where to write the private key.
+    #[arg(long, value_name = "FILE", default_value = "signing-key.pem")]
+    pub(crate) out: PathBuf,
+    /// Where to write the public key. By default beside the private one, with .pub.pem in place of .pem.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) public: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// A directory, s3://bucket/prefix, or a PEM file of public keys or of one private key.
+    pub(crate) location: String,
+    /// Print the public keys as PEM: what --keys takes.
+    #[arg(long)]
+    pub(crate) pem: bool,
+}
+
+pub(crate) fn parse() -> Result<Command, clap::Error> {
+    let Arguments { command } = Arguments::try_parse()?;
+    check(command)
+}
+
+/// What takes more than one argument to see.
+fn check(command: Command) -> Result<Command, clap::Error> {
+    let range = match &command {
+        Command::Verify(Verify { from, to, .. }) | Command::Cat(Cat { from, to, .. }) => {
+            time::Range { from: *from, to: *to }
+        }
+        _ => time::Range::default(),
+    };
+    if range.is_empty() {
+        return Err(Arguments::command().error(ErrorKind::ValueValidation, "--from is after --to"));
+    }
+    Ok(command)
+}
+
+fn jobs(text: &str) -> Result<NonZeroUsize, String> {
+    match text.parse() {
+        Ok(jobs) if jobs <= NonZeroUsize::new(MAX_JOBS).unwrap_or(NonZeroUsize::MAX) => Ok(jobs),
+        _ => Err(format!("must be 1 to {MAX_JOBS}")),
+    }
+}
+
+fn name(text: &str) -> Result<String, String> {
+    if text.len() > MAX_NAME {
+        return Err(format!("is {} bytes, the limit is {MAX_NAME}", text.len()));
+    }
+    Ok(text.to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let form = || "must be a span of time such as 30s or 5m".to_owned();
+    let span: jiff::SignedDuration = text.parse().map_err(|_| form())?;
+    Duration::try_from(span).ok().filter(|span| !span.is_zero()).ok_or_else(form)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, ErrorKind> {
+        Arguments::try_parse_from(line.split_whitespace())
+            .and_then(|arguments| check(arguments.command))
+            .map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn relative_times_may_follow_as_a_word() {
+        let Ok(Command::Verify(verify)) = parsed("sidetrail verify dir --from -2h --to -1m --jobs 3") else {
+            panic!("not taken");
+        };
+        assert!(verify.from < verify.to);
+        assert_eq!(verify.jobs.map(NonZeroUsize::get), Some(3));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "sidetrail",
+            "sidetrail verify",
+            "sidetrail cat",
+            "sidetrail send",
+            "sidetrail keys",
+            "sidetrail verify a b",
+            "sidetrail verify a --jobs 0",
+            "sidetrail verify a --jobs 257",
+            "sidetrail verify a --from soon",
+            "sidetrail cat a --from -1h --to -2h",
+            "sidetrail send a --collector somewhere",
+            "sidetrail send a --timeout 0s",
+            "sidetrail send a --timeout -1s",
+            "sidetrail frobnicate",
+        ] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
+        assert!(parsed(&format!("sidetrail send a --service {}", "x".repeat(257))).is_err());
+    }
+
+    #[test]
+    fn durations_are_read() {
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+    }
+}

@@ -1,0 +1,171 @@
+//! `sidetrail keys`: makes key pairs, shows what keys a bucket publishes.
+
+use std::fmt::Write as _;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::ops::ControlFlow;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use sidetrail_archive::dsse::MAX_ENVELOPE;
+use sidetrail_archive::key::KeyObjectKey;
+use sidetrail_archive::manifest::PublishedKey;
+use sidetrail_archive::sign::{Ed25519Signer, KeyError, PublicKey, Signer};
+use sidetrail_archive::source::Bucket;
+
+use crate::arguments::{Generate, Show};
+use crate::exit::Exit;
+use crate::location::{Location, local_path};
+use crate::print::{self, chain, complain};
+use crate::verify::read_pem;
+
+/// Only the owner may read a private key.
+const PRIVATE_MODE: u32 = 0o600;
+/// Anybody may read a public one.
+const PUBLIC_MODE: u32 = 0o644;
+
+pub(crate) fn generate(arguments: &Generate) -> Result<Exit> {
+    let private = &arguments.out;
+    let public = arguments.public.clone().unwrap_or_else(|| beside(private));
+    let signer = Ed25519Signer::generate().context("could not make a key")?;
+    let text = signer.to_pem().context("could not encode the key")?;
+    create(private, PRIVATE_MODE, &text)?;
+    if let Err(error) = create(&public, PUBLIC_MODE, &signer.public_key().to_pem()) {
+        // It was made a moment ago and nobody has it: better none than half a pair.
+        let _ = fs::remove_file(private);
+        return Err(error);
+    }
+    print::out(format_args!(
+        "key     {}\nprivate {}\npublic  {}\n",
+        signer.key_id(),
+        private.display(),
+        public.display()
+    ))?;
+    Ok(Exit::Done)
+}
+
+/// `key.pem` becomes `key.pub.pem`.
+fn beside(private: &Path) -> PathBuf {
+    private.with_extension("pub.pem")
+}
+
+/// Writes a file that must not exist yet, durably.
+fn create(path: &Path, mode: u32, text: &str) -> Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .with_context(|| format!("could not create {}", path.display()))?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    written
+        .inspect_err(|_| {
+            let _ = fs::remove_file(path);
+        })
+        .with_context(|| format!("could not write {}", path.display()))
+}
+
+pub(crate) fn show(arguments: &Show) -> Result<Exit> {
+    let shown = match local_path(&arguments.location).map(Path::new) {
+        Some(path) if !path.is_dir() => from_file(path)?,
+        _ => from_bucket(&arguments.location)?,
+    };
+    let text = if arguments.pem { shown.pem() } else { shown.lines };
+    print::out(format_args!("{text}"))?;
+    Ok(shown.exit)
+}
+
+/// Keys that are what they should be, and what is to be said of all.
+#[derive(Debug)]
+struct Shown {
+    keys: Vec<PublicKey>,
+    lines: String,
+    exit: Exit,
+}
+
+impl Shown {
+    /// Every key once.
+    fn pem(&self) -> String {
+        self.keys.iter().map(PublicKey::to_pem).collect()
+    }
+
+    fn take(&mut self, key: PublicKey, remark: &str) {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.lines, "{} {remark}", key.id());
+        if !self.keys.contains(&key) {
+            self.keys.push(key);
+        }
+    }
+}
+
+fn from_file(path: &Path) -> Result<Shown> {
+    let name = path.display();
+    let text = read_pem(path).with_context(|| format!("could not read {name}"))?;
+    let mut shown = Shown { keys: Vec::new(), lines: String::new(), exit: Exit::Done };
+    match PublicKey::from_pem_bundle(&text) {
+        Ok(keys) => keys.into_iter().for_each(|key| shown.take(key, &format!("{name} (public key)"))),
+        Err(KeyError::Unexpected(_) | KeyError::Absent(_)) => {
+            let signer = Ed25519Signer::from_pem(&text)
+                .with_context(|| format!("{name} holds neither public keys nor one private key"))?;
+            shown.take(signer.public_key().clone(), &format!("{name} (private key)"));
+        }
+        Err(error) => return Err(error).with_context(|| format!("could not take the keys in {name}")),
+    }
+    Ok(shown)
+}
+
+fn from_bucket(text: &str) -> Result<Shown> {
+    let location = Location::open(text)?;
+    let bucket = location.bucket();
+    let prefix = location.prefix().map_or_else(String::new, |prefix| format!("{prefix}/"));
+    let mut objects: Vec<KeyObjectKey> = Vec::new();
+    bucket
+        .list(&prefix, &mut |entry| {
+            objects.extend(entry.key.parse().ok());
+            ControlFlow::Continue(())
+        })
+        .with_context(|| format!("could not list {}", location.name()))?;
+    if objects.is_empty() {
+        bail!("no key is published in {}", location.name());
+    }
+    let mut shown = Shown { keys: Vec::new(), lines: String::new(), exit: Exit::Done };
+    for object in objects {
+        match published(&*bucket, &object) {
+            Ok(key) => shown.take(key, &format!("{object} self-signed")),
+            Err((exit, what)) => {
+                shown.exit = shown.exit.and(exit);
+                complain(format_args!("{object}: {what}"));
+            }
+        }
+    }
+    Ok(shown)
+}
+
+fn published(bucket: &dyn Bucket, object: &KeyObjectKey) -> Result<PublicKey, (Exit, String)> {
+    let bytes = read(bucket, &object.to_string()).map_err(|error| (Exit::CouldNot, chain(&error)))?;
+    let published = PublishedKey::open(&bytes).map_err(|error| (Exit::Wrong, chain(&error)))?;
+    if published.object == *object {
+        Ok(published.public_key)
+    } else {
+        Err((Exit::Wrong, format!("it belongs at {}", published.object)))
+    }
+}
+
+/// One byte more than a key may have, so that it is refused.
+fn read(bucket: &dyn Bucket, key: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bucket.open(key)?.take(MAX_ENVELOPE as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_public_key_lies_beside_the_private_one() {
+        assert_eq!(beside(Path::new("a/key.pem")), Path::new("a/key.pub.pem"));
+        assert_eq!(beside(Path::new("key")), Path::new("key.pub.pem"));
+    }
+}

@@ -1,0 +1,71 @@
+//! Directories and buckets by what people call them: a path, `file:///path`, `s3://bucket/prefix`.
+
+use anyhow::{Context, Result};
+use sidetrail_archive::key::Prefix;
+use sidetrail_archive::source::Bucket;
+use sidetrail_archive::store::Store;
+use tokio::runtime::{Builder, Runtime};
+
+/// Threads that requests to a service run on; they wait more than they work.
+const REQUEST_THREADS: usize = 2;
+
+/// An open location. Nothing was asked of a service yet: whether its bucket exists shows with the first request.
+#[derive(Debug)]
+pub(crate) struct Location {
+    store: Store,
+    runtime: Runtime,
+}
+
+impl Location {
+    pub(crate) fn open(location: &str) -> Result<Self> {
+        let store = Store::open(location, &|name| std::env::var(name).ok())?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(REQUEST_THREADS)
+            .enable_all()
+            .build()
+            .context("could not start threads")?;
+        Ok(Self { store, runtime })
+    }
+
+    /// To be read from any thread that is not the runtime's own.
+    pub(crate) fn bucket(&self) -> Box<dyn Bucket> {
+        self.store.bucket(self.runtime.handle().clone())
+    }
+
+    /// What the location named beyond the bucket.
+    pub(crate) fn prefix(&self) -> Option<&Prefix> {
+        self.store.prefix()
+    }
+
+    /// What messages call it: the path, or the bucket and its endpoint.
+    pub(crate) fn name(&self) -> &str {
+        self.store.name()
+    }
+}
+
+/// Whether reading takes requests over a network.
+pub(crate) fn is_remote(location: &str) -> bool {
+    location.starts_with("s3://")
+}
+
+/// The path that a location names, unless it is a URL of another kind.
+pub(crate) fn local_path(location: &str) -> Option<&str> {
+    match location.split_once("://") {
+        None => Some(location),
+        Some(("file", path)) => Some(path),
+        Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_told_from_urls() {
+        assert_eq!(local_path("a/b"), Some("a/b"));
+        assert_eq!(local_path("file:///a/b"), Some("/a/b"));
+        assert_eq!(local_path("s3://a/b"), None);
+        assert!(is_remote("s3://a") && !is_remote("s3") && !is_remote("file:///s3"));
+    }
+}
