@@ -1,7 +1,8 @@
 //! CloudTrail for your own services: a [tower] layer that records who called what, with which parameters, and what came
 //! of it.
 //!
-//! ```no_run
+#![cfg_attr(feature = "grpc", doc = "```no_run")]
+#![cfg_attr(not(feature = "grpc"), doc = "```ignore")]
 //! use axum::{Router, routing::get};
 //!
 //! # async fn run() -> std::io::Result<()> {
