@@ -77,8 +77,8 @@ Examples:
     Cat(Cat),
     /// Send records to a collector: log files, or one JSON record a line.
     #[command(after_help = "\
-FILE is a CloudTrail log file ({\"Records\":[…]}) or NDJSON, each plain or gzip; - is standard input. What a file is shows
-its content, not its name. Records are recorded as they are: an eventID is kept, none is added. A record over CloudTrail's
+FILE is a CloudTrail log file ({\"Records\":[…]}) or NDJSON, each plain or gzip; - is standard input. Its content tells
+which, not its name. Records are recorded as they are: an eventID is kept, none is added. A record over CloudTrail's
 256 KiB, or what is no JSON object, is reported and passed over.
 
 Every record is sent until the collector has it on disk, over as many connections as it takes, and recorded once. Running

@@ -19,9 +19,9 @@ use crate::compact::compact;
 use crate::content::Watched;
 use crate::exit::Exit;
 use crate::location::{Location, local_path};
-use crate::print::{OutputError, chain, complain, count};
+use crate::log_name;
+use crate::print::{OutputError, chain, complain, count, named};
 use crate::time::Range;
-use crate::{log_name, print};
 
 /// Keys that a listing may be ahead of reading.
 const LISTED_AHEAD: usize = 1024;
@@ -191,13 +191,7 @@ impl Printer<'_> {
     fn could_not(&mut self, name: &str, error: &(dyn std::error::Error + 'static)) -> Flow {
         self.exit = self.exit.and(Exit::CouldNot);
         let flow = self.flush();
-        let text = print::chain(error);
-        // The store's own errors name object and bucket already.
-        if text.contains(name) {
-            complain(format_args!("{text}"));
-        } else {
-            complain(format_args!("{name}: {text}"));
-        }
+        complain(format_args!("{}", named(name, error)));
         flow
     }
 }

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use sidetrail_archive::dsse::MAX_ENVELOPE;
 use sidetrail_archive::key::KeyObjectKey;
 use sidetrail_archive::manifest::PublishedKey;
@@ -17,7 +17,7 @@ use sidetrail_archive::source::Bucket;
 use crate::arguments::{Generate, Show};
 use crate::exit::Exit;
 use crate::location::{Location, local_path};
-use crate::print::{self, chain, complain};
+use crate::print::{self, complain, named};
 use crate::verify::read_pem;
 
 /// Only the owner may read a private key.
@@ -125,7 +125,7 @@ fn from_bucket(text: &str) -> Result<Shown> {
             objects.extend(entry.key.parse().ok());
             ControlFlow::Continue(())
         })
-        .with_context(|| format!("could not list {}", location.name()))?;
+        .map_err(|error| anyhow!(named(location.name(), &error)))?;
     if objects.is_empty() {
         bail!("no key is published in {}", location.name());
     }
@@ -143,8 +143,8 @@ fn from_bucket(text: &str) -> Result<Shown> {
 }
 
 fn published(bucket: &dyn Bucket, object: &KeyObjectKey) -> Result<PublicKey, (Exit, String)> {
-    let bytes = read(bucket, &object.to_string()).map_err(|error| (Exit::CouldNot, chain(&error)))?;
-    let published = PublishedKey::open(&bytes).map_err(|error| (Exit::Wrong, chain(&error)))?;
+    let bytes = read(bucket, &object.to_string()).map_err(|error| (Exit::CouldNot, print::chain(&error)))?;
+    let published = PublishedKey::open(&bytes).map_err(|error| (Exit::Wrong, print::chain(&error)))?;
     if published.object == *object {
         Ok(published.public_key)
     } else {

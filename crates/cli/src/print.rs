@@ -54,6 +54,12 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     text
 }
 
+/// Like [`chain`], after the name of what it is about, unless the error says that by itself, as the store's own do.
+pub(crate) fn named(name: &str, error: &(dyn Error + 'static)) -> String {
+    let text = chain(error);
+    if text.contains(name) { text } else { format!("{name}: {text}") }
+}
+
 /// The text with control characters escaped: what comes out of a bucket must neither break lines nor steer a terminal.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(char::is_control) {
@@ -91,6 +97,12 @@ mod tests {
         assert_eq!(chain(&OutputError(inner)), "could not write to standard output: inner");
         let twice = io::Error::other(io::Error::other("inner"));
         assert_eq!(chain(&twice), "inner");
+    }
+
+    #[test]
+    fn what_an_error_is_about_is_named_once() {
+        assert_eq!(named("a/b", &io::Error::other("no")), "a/b: no");
+        assert_eq!(named("a/b", &io::Error::other("no a/b")), "no a/b");
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub(super) struct Delivery {
     pub(super) exit: Exit,
     /// Whether everything was read.
     exhausted: bool,
+    /// Whether the latest connection came up.
+    connected: bool,
     /// Without progress until then, it gives up.
     deadline: Instant,
 }
@@ -66,6 +68,7 @@ impl Delivery {
             tally: Tally::default(),
             exit: Exit::Done,
             exhausted: false,
+            connected: false,
             deadline: Instant::now() + timeout,
         }
     }
@@ -81,6 +84,10 @@ impl Delivery {
                 Err(Lost::Refused(error)) => return Err(error).with_context(|| self.gave_up("refused")),
                 Err(Lost::Retry(error)) => error,
             };
+            if std::mem::take(&mut self.connected) && self.window.is_empty() {
+                // It was idle, for as long as its input was.
+                self.deadline = Instant::now() + self.timeout;
+            }
             if self.tally.acked > acked {
                 backoff = BACKOFF.0;
             }
@@ -105,7 +112,11 @@ impl Delivery {
         let (mut session, welcome) =
             opening.await.map_err(|_| Lost::Retry(anyhow!("no answer in time")))??;
         let on_disk = self.window.resume(welcome.acked_sequence)?;
-        self.progress(on_disk);
+        self.connected = true;
+        if on_disk > 0 {
+            self.progress(on_disk);
+        }
+        self.bar.set_message("");
         let mut heartbeat = Instant::now() + HEARTBEAT_EVERY;
         loop {
             while session.has_room() {

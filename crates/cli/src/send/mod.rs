@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: Send) -> Result<Exit> {
         .name("read".to_owned())
         .spawn(move || read::all(&files, &tell))
         .context("could not start a thread")?;
-    let bar = progress::spinner("{spinner} {human_pos} records on disk, {per_sec} {msg}");
+    let bar = progress::spinner("{spinner} {human_pos} records on disk, {rate} {msg}");
     let mut delivery = Delivery::new(collector, hello, timeout, found, bar);
     let delivered = runtime.block_on(delivery.run());
     delivery.bar.finish_and_clear();

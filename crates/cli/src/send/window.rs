@@ -108,7 +108,8 @@ impl Window {
         Some((Batch { events }, self.acked + self.sent as u64))
     }
 
-    /// A new connection says what is on disk: the rest is to be sent again. Returns how many records that frees.
+    /// A new connection says what is on disk: the rest is to be sent again. Returns how many records that
+    /// frees. One whose refusal was lost with the connection before is among them: no collector says it again.
     pub(super) fn resume(&mut self, acked: u64) -> Result<u64, Impossible> {
         if acked < self.acked {
             return Err(Impossible::Behind { said: acked, acked: self.acked });

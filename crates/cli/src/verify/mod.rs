@@ -77,7 +77,7 @@ impl Progress for Bar {
     fn listed(&self, places: u64) {
         self.0.set_length(places);
         self.0.reset();
-        progress::restyle(&self.0, "{bar:30} {human_pos}/{human_len} log files, {per_sec}, {eta} left");
+        progress::restyle(&self.0, "{bar:30} {human_pos}/{human_len} log files, {rate}, {eta} left");
     }
 
     fn checked(&self, _: u64) {

@@ -78,15 +78,12 @@ fn write(out: &mut String, verified: &Verified<'_>) -> fmt::Result {
     if let Some(more @ 1..) = sources.len().checked_sub(MAX_SOURCES) {
         writeln!(out, "source  … and {more} more; --json has all")?;
     }
+    writeln!(out, "found   {} wrong, {} that could not be checked", report.wrong, report.unchecked)?;
     out.push_str(match report.outcome() {
-        Outcome::Valid => "VALID",
-        Outcome::Invalid => "INVALID",
-        Outcome::CouldNotCheck => "COULD NOT CHECK",
+        Outcome::Valid => "VALID\n",
+        Outcome::Invalid => "INVALID\n",
+        Outcome::CouldNotCheck => "COULD NOT CHECK\n",
     });
-    if all > 0 {
-        write!(out, ": {} wrong, {} could not be checked", report.wrong, report.unchecked)?;
-    }
-    out.push('\n');
     Ok(())
 }
 
