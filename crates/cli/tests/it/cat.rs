@@ -1,3 +1,5 @@
+//! `sidetrail cat`: byte for byte, in order, past damage.
+
 use std::fs;
 use std::io::Read;
 use std::process::Stdio;

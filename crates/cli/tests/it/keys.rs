@@ -1,3 +1,5 @@
+//! `sidetrail keys`: pairs that belong together, bundles that `verify` takes.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 

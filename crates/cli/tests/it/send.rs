@@ -1,3 +1,5 @@
+//! `sidetrail send`: every record once, whatever becomes of connections.
+
 use std::fs;
 
 use serde_json::Value;

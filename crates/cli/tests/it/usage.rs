@@ -1,3 +1,5 @@
+//! What the command line says of itself, and what it refuses.
+
 use crate::run::sidetrail;
 
 #[test]

@@ -1,3 +1,5 @@
+//! `sidetrail verify`: outcomes, exit codes, and what they name.
+
 use std::ffi::OsStr;
 use std::fs;
 
