@@ -228,7 +228,7 @@ impl Config {
     }
 }
 
-fn range<T: PartialOrd + std::fmt::Display>(
+fn range<T: Copy + PartialOrd + std::fmt::Display>(
     field: &str,
     value: T,
     min: T,

@@ -212,7 +212,7 @@ impl Builder {
         self
     }
 
-    /// Which instance of the service this is. By default what `HOSTNAME` says, else `unknown`.
+    /// Which instance of the service this is. By default what `HOSTNAME` says, else the host's name, else `unknown`.
     pub fn instance(mut self, name: impl Into<String>) -> Self {
         self.sender = self.sender.instance(name);
         self

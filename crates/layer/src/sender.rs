@@ -171,7 +171,7 @@ impl SenderBuilder {
         self
     }
 
-    /// Which instance of the service this is. By default what `HOSTNAME` says, else `unknown`.
+    /// Which instance of the service this is. By default what `HOSTNAME` says, else the host's name, else `unknown`.
     pub fn instance(mut self, name: impl Into<String>) -> Self {
         self.instance = Some(name.into());
         self
@@ -192,7 +192,11 @@ impl SenderBuilder {
             limits::cut(&mut name, MAX_NAME);
             name
         };
-        let instance = self.instance.or_else(|| env("HOSTNAME")).unwrap_or_else(|| "unknown".to_owned());
+        let instance = self
+            .instance
+            .or_else(|| env("HOSTNAME"))
+            .or_else(host_name)
+            .unwrap_or_else(|| "unknown".to_owned());
         let origin = Origin { source: id::uuid(), service: cut(self.service), instance: cut(instance) };
         let inbox = Arc::new(Inbox::new(self.events, self.bytes));
         let (end, ended) = watch::channel(None);
@@ -209,6 +213,12 @@ impl SenderBuilder {
             Sender(Arc::new(Handle { inbox, ended: watch::channel(Some(0)).1 }))
         })
     }
+}
+
+/// As Linux tells it; other systems have `HOSTNAME`.
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 fn env(name: &str) -> Option<String> {

@@ -182,24 +182,23 @@ impl<D: Destination> Shipper<D> {
         if !(flush || self.is_full(batch) || now_unix_ms >= due || clock_went_back) {
             return Ok(Err(Some(due)));
         }
-        let plan = Plan { end: batch.end(), created_unix_s: now_unix_ms.div_euclid(1000) };
-        self.progress.decide(&self.cursors, plan)?;
-        Ok(Ok(plan))
+        Ok(Ok(self.progress.decide(&self.cursors, batch.end(), now_unix_ms.div_euclid(1000))?))
     }
 
     /// Reads frames into the batch: up to the end of the plan, or until the batch is full or the log ends.
     fn gather(&mut self, plan: Option<Plan>) -> Result<(), ShipError> {
         let mut batch = match self.batch.take() {
             Some(batch) => batch,
-            None => Batch::new(self.reader.position())?,
+            None => {
+                // A batch begins at the cursor, wherever an earlier attempt had read to.
+                self.reader = (self.readers)(self.progress.position);
+                Batch::new(self.progress.position)?
+            }
         };
         let result = self.fill(&mut batch, plan);
-        match result {
-            // The frame that failed may be half in the file: begin again from the cursor.
-            Err(ShipError::Log(_) | ShipError::Frame(_)) => {
-                self.reader = (self.readers)(self.progress.position);
-            }
-            _ => self.batch = Some(batch),
+        // A frame that could not be taken in may be half in the file: that batch is given up, to begin again.
+        if !matches!(result, Err(ShipError::Log(_) | ShipError::Frame(_))) {
+            self.batch = Some(batch);
         }
         result
     }
@@ -317,3 +316,6 @@ fn put_manifest(
     destination.confirm(&key, bytes.len() as u64)?;
     Ok(Sha256::of(&bytes))
 }
+
+#[cfg(test)]
+mod tests;

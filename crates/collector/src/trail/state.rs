@@ -83,12 +83,19 @@ impl Progress {
         Ok(Some(Plan { end, created_unix_s: *created_unix_s }))
     }
 
-    /// Decides on a batch: after this it is what will be done, whatever happens.
-    pub(super) fn decide(&mut self, cursors: &Cursors, plan: Plan) -> Result<(), Error> {
-        let Plan { end, created_unix_s } = plan;
+    /// Decides on a batch up to `end`: after this it is what will be done, whatever happens.
+    pub(super) fn decide(
+        &mut self,
+        cursors: &Cursors,
+        end: Position,
+        now_unix_s: i64,
+    ) -> Result<Plan, Error> {
+        let created_unix_s = now_unix_s.max(self.state.last_created_unix_s);
         self.update(cursors, |next| {
             next.state.plan = Some(BatchPlan { end: end.to_string(), created_unix_s });
-        })
+            next.state.last_created_unix_s = created_unix_s;
+        })?;
+        Ok(Plan { end, created_unix_s })
     }
 
     /// The batch is in the store: moves on.

@@ -75,6 +75,9 @@ pub struct TrailState {
     /// What the ledger had accepted when the trail began: not its business.
     #[prost(uint64, tag = "7")]
     pub base: u64,
+    /// When the last batch was decided on. A clock that is set back must not take the chain back in time.
+    #[prost(int64, tag = "8")]
+    pub last_created_unix_s: i64,
 }
 /// Which frames become which object. Persisted before the first PUT, so that a crash repeats it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,0 +1,301 @@
+//! The fault table: each request to the store and each write of the cursor fails, once and for good, with and without
+//! effect, and the process goes on or dies. Whatever happens, every event ends in the store exactly once.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{LazyLock, Mutex};
+
+use prost::Message;
+use sidetrail_archive::key::LogKey;
+use sidetrail_archive::manifest::PublishedKey;
+use sidetrail_archive::sign::Ed25519Signer;
+use sidetrail_archive::source::{Bucket, Entry};
+use sidetrail_archive::verify::{self, Options, Outcome};
+use sidetrail_spool::{Options as SpoolOptions, OsFs, Writer};
+use sidetrail_wire::spool::v1::{BodyEncoding, FrameMeta};
+
+use super::*;
+use crate::ledger::SharedLedger;
+
+const FRAMES: u64 = 7;
+const RECORDS: u64 = 3;
+const NOW_MS: i64 = 1_768_473_677_000;
+
+/// How a request fails.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    /// It has no effect.
+    Lost,
+    /// It has its effect, and the answer is lost.
+    Kept,
+}
+
+/// Objects in memory, and a request that fails.
+#[derive(Debug, Default)]
+struct Memory {
+    objects: Mutex<BTreeMap<String, Bytes>>,
+    requests: Mutex<u64>,
+    fault: Option<(u64, Fault)>,
+}
+
+impl Memory {
+    fn fails(&self) -> Option<Fault> {
+        let mut requests = self.requests.lock().unwrap();
+        *requests += 1;
+        self.fault.filter(|(at, _)| *at == *requests).map(|(_, fault)| fault)
+    }
+}
+
+fn away(key: &str) -> DestinationError {
+    let source = object_store::Error::Generic { store: "memory", source: "away".into() };
+    DestinationError::Confirm { key: key.to_owned(), store: "memory".to_owned(), source }
+}
+
+impl Destination for Arc<Memory> {
+    fn create(&self, key: &str, bytes: &Bytes) -> Result<Put, DestinationError> {
+        let fault = self.fails();
+        if fault == Some(Fault::Lost) {
+            return Err(away(key));
+        }
+        let mut objects = self.objects.lock().unwrap();
+        let put = if objects.contains_key(key) { Put::AlreadyExists } else { Put::Created };
+        objects.entry(key.to_owned()).or_insert_with(|| bytes.clone());
+        if fault.is_some() { Err(away(key)) } else { Ok(put) }
+    }
+
+    fn confirm(&self, key: &str, size: u64) -> Result<(), DestinationError> {
+        let found = self.objects.lock().unwrap().get(key).map(|bytes| bytes.len() as u64);
+        if self.fails().is_some() || found != Some(size) { Err(away(key)) } else { Ok(()) }
+    }
+
+    fn read(&self, key: &str, _limit: usize) -> Result<Bytes, DestinationError> {
+        let object = self.objects.lock().unwrap().get(key).cloned();
+        object.filter(|_| self.fails().is_none()).ok_or_else(|| away(key))
+    }
+}
+
+/// The same objects for the verifier.
+struct Objects(BTreeMap<String, Bytes>);
+
+impl Bucket for Objects {
+    fn list(&self, prefix: &str, visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> io::Result<()> {
+        for (key, bytes) in self.0.iter().filter(|(key, _)| key.starts_with(prefix)) {
+            if visit(Entry { key, size: bytes.len() as u64 }).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn open<'a>(&'a self, key: &str) -> io::Result<Box<dyn Read + 'a>> {
+        self.0
+            .get(key)
+            .map(|bytes| Box::new(&bytes[..]) as Box<dyn Read>)
+            .ok_or(io::ErrorKind::NotFound.into())
+    }
+}
+
+type SharedWriter = Arc<Mutex<Writer<SharedLedger>>>;
+
+fn open(directory: &Path) -> SharedWriter {
+    let options = SpoolOptions::new(64 << 20).with_segment_bytes(4 << 10);
+    let (writer, _) = Writer::open(Arc::new(OsFs), directory, options, SharedLedger::default()).unwrap();
+    Arc::new(Mutex::new(writer))
+}
+
+fn append(writer: &SharedWriter, frame: u64) {
+    let first = (frame - 1) * RECORDS + 1;
+    let record = |sequence| format!(r#"{{"eventID":"{sequence}","padding":"{}"}}"#, "x".repeat(400));
+    let body = (first..first + RECORDS).map(record).collect::<Vec<_>>().join(",");
+    let meta = FrameMeta {
+        source: Bytes::from_static(&[1; 16]),
+        first_sequence: first,
+        last_sequence: first + RECORDS - 1,
+        records: u32::try_from(RECORDS).unwrap(),
+        body_size: u32::try_from(body.len()).unwrap(),
+        encoding: BodyEncoding::Joined.into(),
+        oldest_event_time: 1,
+        newest_event_time: 2,
+        received_unix_ms: NOW_MS,
+        ..FrameMeta::default()
+    };
+    let mut writer = writer.lock().unwrap();
+    writer.append(&meta.encode_to_vec(), body.as_bytes()).unwrap();
+    writer.sync().unwrap();
+}
+
+fn shipper(writer: &SharedWriter, store: &Arc<Memory>) -> Shipper<Arc<Memory>> {
+    let cursors = writer.lock().unwrap().cursors();
+    let progress = Progress::load(&cursors, "default", Position::START, 0).unwrap();
+    static SIGNER: LazyLock<Arc<Ed25519Signer>> =
+        LazyLock::new(|| Arc::new(Ed25519Signer::generate().unwrap()));
+    let signer = Arc::clone(&SIGNER);
+    let home = Home::new(None, "111122223333".parse().unwrap());
+    let (key, object) = PublishedKey::seal(home.clone(), &*signer).unwrap();
+    let trail = Trail {
+        name: "default".parse().unwrap(),
+        home,
+        region: "eu-west-1".parse().unwrap(),
+        collector: Id([2; 16]),
+        // Two frames fill a log file.
+        rotate: Rotate { size: bytesize::ByteSize::kb(2), ..Rotate::default() },
+        signer,
+        public_key: (key, object.into()),
+    };
+    let reading = Arc::clone(writer);
+    let readers = Box::new(move |position| reading.lock().unwrap().reader(position));
+    Shipper::new(trail, Arc::clone(store), cursors, readers, progress)
+}
+
+/// Steps until nothing is left, through at most a few errors. With `die` an error is the end of the process.
+fn ship(writer: &SharedWriter, store: &Arc<Memory>, die: bool) {
+    let mut running = shipper(writer, store);
+    for _ in 0..100 {
+        match running.step(NOW_MS, true) {
+            Ok(Step::Idle { .. }) => return,
+            Ok(Step::Shipped(_)) => {
+                writer.lock().unwrap().release().unwrap();
+            }
+            Err(_) if die => running = shipper(writer, store),
+            Err(_) => {}
+        }
+    }
+    panic!("it does not come to an end");
+}
+
+/// Every event once, in log files that the verifier believes; nothing but what belongs there.
+fn check(store: &Memory, frames: u64, case: &str) {
+    let objects = store.objects.lock().unwrap().clone();
+    let mut ids = Vec::new();
+    for (_, bytes) in objects.iter().filter(|(key, _)| key.parse::<LogKey>().is_ok()) {
+        let _ = log::read_records(&bytes[..], log::MAX_CONTENT, |record| {
+            let record: serde_json::Value = serde_json::from_str(record).unwrap();
+            ids.push(record["eventID"].as_str().unwrap().parse::<u64>().unwrap());
+            ControlFlow::<()>::Continue(())
+        })
+        .unwrap();
+    }
+    ids.sort_unstable();
+    assert_eq!(ids, (1..=frames * RECORDS).collect::<Vec<_>>(), "{case}");
+    let report = verify::run(&Objects(objects), &Options::default(), &());
+    assert_eq!(report.outcome(), Outcome::Valid, "{case}: {report:?}");
+}
+
+#[test]
+fn every_request_may_fail_in_every_way() {
+    let mut cases = 0;
+    for die in [false, true] {
+        for fault in [Fault::Lost, Fault::Kept] {
+            for at in 1.. {
+                let directory = tempfile::tempdir().unwrap();
+                let writer = open(directory.path());
+                (1..=FRAMES).for_each(|frame| append(&writer, frame));
+                let store = Arc::new(Memory { fault: Some((at, fault)), ..Memory::default() });
+                ship(&writer, &store, die);
+                let case =
+                    format!("request {at} {fault:?}, the process {}", if die { "dies" } else { "goes on" });
+                check(&store, FRAMES, &case);
+                cases += 1;
+                if *store.requests.lock().unwrap() < at {
+                    break;
+                }
+            }
+        }
+    }
+    assert!(cases > 60, "only {cases} cases");
+}
+
+/// A process that dies after each of its steps, while frames come in between: plans are repeated, not made anew.
+#[test]
+fn a_plan_is_kept_whatever_comes_after_it() {
+    for stored_before_death in 0..4 {
+        let directory = tempfile::tempdir().unwrap();
+        let writer = open(directory.path());
+        append(&writer, 1);
+        // The fault falls on the log file, its confirmation, the manifest, its confirmation; requests 1 and 2 are the key.
+        let fault = Some((3 + stored_before_death, Fault::Kept));
+        let store = Arc::new(Memory { fault, ..Memory::default() });
+        let mut first = shipper(&writer, &store);
+        first.step(NOW_MS, true).unwrap_err();
+        drop(first);
+        append(&writer, 2);
+        let mut second = shipper(&writer, &store);
+        // Hours later, by a clock that was set back.
+        assert!(
+            matches!(second.step(NOW_MS - 3_600_000, true), Ok(Step::Shipped(shipped)) if shipped.records == RECORDS)
+        );
+        assert!(
+            matches!(second.step(NOW_MS - 3_600_000, true), Ok(Step::Shipped(shipped)) if shipped.records == RECORDS)
+        );
+        check(&store, 2, &format!("{stored_before_death} requests before the end"));
+    }
+}
+
+#[test]
+fn a_batch_waits_for_its_size_or_its_age() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = open(directory.path());
+    let store = Arc::new(Memory::default());
+    let mut shipper = shipper(&writer, &store);
+    assert_eq!(shipper.step(NOW_MS, false).unwrap(), Step::Idle { until_unix_ms: None });
+    append(&writer, 1);
+    let due = NOW_MS + 60_000;
+    assert_eq!(shipper.step(NOW_MS, false).unwrap(), Step::Idle { until_unix_ms: Some(due) });
+    assert_eq!(shipper.step(due - 1, false).unwrap(), Step::Idle { until_unix_ms: Some(due) });
+    assert!(matches!(shipper.step(due, false).unwrap(), Step::Shipped(_)), "its age");
+    append(&writer, 2);
+    append(&writer, 3);
+    assert!(matches!(shipper.step(NOW_MS, false).unwrap(), Step::Shipped(_)), "its size");
+    append(&writer, 4);
+    assert!(matches!(shipper.step(NOW_MS - 1, false).unwrap(), Step::Shipped(_)), "a clock that went back");
+    check(&store, 4, "four frames");
+}
+
+/// What somebody else wrote under our name is left as it is; nothing is lost, and the error names it.
+#[test]
+fn a_foreign_object_is_not_overwritten() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = open(directory.path());
+    append(&writer, 1);
+    let store = Arc::new(Memory::default());
+    ship(&writer, &store, false);
+    let log = store.objects.lock().unwrap().keys().find(|key| key.ends_with(".gz")).unwrap().clone();
+
+    let other = tempfile::tempdir().unwrap();
+    let writer = open(other.path());
+    append(&writer, 1);
+    let store = Arc::new(Memory::default());
+    store.objects.lock().unwrap().insert(log.clone(), Bytes::from_static(b"somebody else's"));
+    let error = shipper(&writer, &store).step(NOW_MS, true).unwrap_err();
+    assert!(matches!(&error, ShipError::Conflict { key, .. } if *key == log), "{error}");
+    assert_eq!(store.objects.lock().unwrap()[&log], "somebody else's");
+    store.objects.lock().unwrap().remove(&log);
+    ship(&writer, &store, true);
+    check(&store, 1, "mended");
+}
+
+/// The same content compressed by another build: what is stored counts.
+#[test]
+fn a_log_file_of_another_build_is_adopted() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = open(directory.path());
+    append(&writer, 1);
+    // The log file is stored, the answer lost, the process replaced.
+    let store = Arc::new(Memory { fault: Some((3, Fault::Kept)), ..Memory::default() });
+    shipper(&writer, &store).step(NOW_MS, true).unwrap_err();
+    {
+        let mut objects = store.objects.lock().unwrap();
+        let (key, bytes) = objects.iter().find(|(key, _)| key.ends_with(".gz")).unwrap();
+        let (key, mut content) = (key.clone(), Vec::new());
+        flate2::bufread::GzDecoder::new(&bytes[..]).read_to_end(&mut content).unwrap();
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        io::Write::write_all(&mut encoder, &content).unwrap();
+        let again = Bytes::from(encoder.finish().unwrap());
+        assert_ne!(objects[&key], again);
+        objects.insert(key, again);
+    }
+    ship(&writer, &store, true);
+    check(&store, 1, "adopted");
+}
