@@ -150,3 +150,8 @@ pub use self::{
 pub fn layer(service: impl Into<String>) -> AuditLayer {
     AuditLayer::builder(service).build_or_log()
 }
+
+/// The code in the repository's README is tested as it stands there.
+#[cfg(all(doctest, feature = "axum", feature = "grpc"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
