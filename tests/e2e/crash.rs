@@ -215,16 +215,16 @@ mod incompressible {
         for sequence in *acked + 1..=total {
             stream.send(batch(sequence, [record(sequence)])).await?;
             while *acked + 8 < sequence {
-                note(stream.receive().await?, acked)?;
+                note(&stream.receive().await?, acked)?;
             }
         }
         while *acked < total {
-            note(stream.receive().await?, acked)?;
+            note(&stream.receive().await?, acked)?;
         }
         Ok(())
     }
 
-    fn note(message: Message, acked: &mut u64) -> Result<()> {
+    fn note(message: &Message, acked: &mut u64) -> Result<()> {
         let Message::Ack(ack) = message else { bail!("{message:?}") };
         *acked = ack.sequence;
         Ok(())

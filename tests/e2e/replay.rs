@@ -2,18 +2,21 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use serde_json::Value;
 use sidetrail_archive::verify::Outcome;
 use sidetrail_record::Record;
 use sidetrail_tests::collector::Settings;
 use sidetrail_tests::{Collector, SeaweedFs, archive, tools};
 use sidetrail_wire::ingest::v1::Call;
+
+/// More than all files together have.
+const MAX_TEXT: u64 = 64 << 20;
 
 /// The records by file: the large set beside the repository where it is, else the project's own small one.
 fn files() -> Result<Vec<PathBuf>> {
@@ -39,9 +42,9 @@ fn files() -> Result<Vec<PathBuf>> {
 
 fn lines(file: &Path) -> Result<Vec<String>> {
     let mut text = String::new();
-    let mut source = File::open(file)?;
+    let mut source = BufReader::new(File::open(file)?);
     if file.extension().is_some_and(|extension| extension == "gz") {
-        MultiGzDecoder::new(source).read_to_string(&mut text)?;
+        GzDecoder::new(source).take(MAX_TEXT).read_to_string(&mut text)?;
     } else {
         source.read_to_string(&mut text)?;
     }
