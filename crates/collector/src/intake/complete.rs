@@ -2,12 +2,15 @@
 
 use sidetrail_archive::hash::Sha256;
 use sidetrail_archive::key::{Account, Id, Region};
+use sidetrail_record::limits::{MAX_ADDITIONAL, omitted};
 use sidetrail_record::{EventTime, Json, Members, Record, UserIdentity};
 use sidetrail_wire::InvalidCall;
 use sidetrail_wire::ingest::v1::Call;
 
 /// Name of our member in `additionalEventData`.
 const MARK: &str = "sidetrail";
+/// The mark is at most `,"sidetrail":{"source":"…","sequence":…}` with 36 characters and 20 digits: 96 bytes.
+const MARK_ROOM: usize = 128;
 
 /// What every record of a collector has in common.
 #[derive(Clone, Debug)]
@@ -45,16 +48,20 @@ impl Completion {
         });
         record.request_parameters.get_or_insert_with(Json::null);
         record.response_elements.get_or_insert_with(Json::null);
-        sidetrail_record::limits::apply(&mut record);
-        record.additional_event_data =
-            Some(marked(record.additional_event_data.take().unwrap_or_else(Json::null), source, sequence));
+        let data = record.additional_event_data.take().unwrap_or_else(Json::null);
+        record.additional_event_data = Some(marked(data, source, sequence));
         Ok(record)
     }
 }
 
-/// `data` with our mark, which an application cannot forge.
+/// `data` with our mark, which an application cannot forge. Both together keep CloudTrail's limit: data that leaves no
+/// room for the mark is omitted, as data over the limit is.
 fn marked(data: Json, source: Id, sequence: u64) -> Json {
     let data = if data.as_str().contains(MARK) { without_mark(data) } else { data };
+    let data = match data.size() {
+        size if size > MAX_ADDITIONAL - MARK_ROOM => omitted("additionalEventData", size),
+        _ => data,
+    };
     // A UUID and a number in quotes and braces: this is JSON.
     let mark = Json::parse(format!(r#"{{"source":"{source}","sequence":{sequence}}}"#));
     mark.map_or_else(|_| data.clone(), |mark| data.with_member(MARK, &mark))
@@ -85,10 +92,12 @@ mod tests {
 
     use super::*;
 
+    fn completion() -> Completion {
+        Completion { account: "111122223333".parse().unwrap(), region: "eu-west-1".parse().unwrap() }
+    }
+
     fn complete(call: Call) -> Value {
-        let completion =
-            Completion { account: "111122223333".parse().unwrap(), region: "eu-west-1".parse().unwrap() };
-        serde_json::to_value(completion.record(call, Id([7; 16]), 3, 1_768_473_677_999).unwrap()).unwrap()
+        serde_json::to_value(completion().record(call, Id([7; 16]), 3, 1_768_473_677_999).unwrap()).unwrap()
     }
 
     #[test]
@@ -126,10 +135,20 @@ mod tests {
     }
 
     #[test]
-    fn the_mark_survives_omission() {
-        let data = format!(r#"{{"a":"{}"}}"#, "x".repeat(40_000));
-        let record = complete(Call { additional_event_data: Some(data.into()), ..Call::default() });
-        assert_eq!(record["additionalEventData"]["omitted"], true);
-        assert_eq!(record["additionalEventData"]["sidetrail"]["sequence"], 3);
+    fn the_mark_has_room_whatever_the_data() {
+        for size in (MAX_ADDITIONAL - 200..MAX_ADDITIONAL + 200).chain([40_000]) {
+            let data = format!(r#"{{"a":"{}"}}"#, "x".repeat(size - 8));
+            let call = Call { additional_event_data: Some(data.into()), ..Call::default() };
+            let mut record = completion().record(call, Id([7; 16]), 1 << 62, 0).unwrap();
+            let mut text = Vec::new();
+            sidetrail_record::limits::write(&mut record, &mut text).unwrap();
+            let record: Value = serde_json::from_slice(&text).unwrap();
+            assert_eq!(record["additionalEventData"]["sidetrail"]["sequence"], 1_u64 << 62, "{size}");
+            assert_eq!(
+                record["additionalEventData"]["omitted"].is_null(),
+                size <= MAX_ADDITIONAL - MARK_ROOM,
+                "{size}"
+            );
+        }
     }
 }
