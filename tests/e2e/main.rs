@@ -2,5 +2,7 @@
 
 mod bad_input;
 mod crash;
+mod demo;
 mod replay;
 mod store;
+mod tamper;
