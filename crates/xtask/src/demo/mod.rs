@@ -66,6 +66,9 @@ pub(crate) fn run_demo(workspace: &Workspace, once: bool, dir: Option<PathBuf>) 
     show.command(&format!("sidetrail verify {} --keys {}", site.bucket.display(), keys.display()));
     run(site.sidetrail().arg("verify").arg(&site.bucket).arg("--keys").arg(&keys))?;
 
+    show.step("Changing one byte, in a copy");
+    tamper(&site, &dir, &keys, &show)?;
+
     if once {
         show.done(&format!(
             "{} requests, {} records, all verified: {}",
@@ -151,6 +154,26 @@ fn check_secrets(bucket: &Path, records: &[Value], secrets: &[String]) -> Result
 
 fn is_log(file: &Path) -> bool {
     file.extension().is_some_and(|extension| extension == "gz")
+}
+
+/// Shows what the verifier says to a log file with one byte changed.
+fn tamper(site: &Site, dir: &Path, keys: &Path, show: &Show) -> Result<()> {
+    let copy = dir.join("tampered");
+    for file in files(&site.bucket)? {
+        let to = copy.join(file.strip_prefix(&site.bucket)?);
+        fs::create_dir_all(to.parent().unwrap_or(&copy))?;
+        fs::copy(file, to)?;
+    }
+    let log = files(&copy)?.into_iter().find(|file| is_log(file)).context("no log file")?;
+    let mut bytes = fs::read(&log)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&log, bytes)?;
+    show.command(&format!("sidetrail verify {} --keys {}", copy.display(), keys.display()));
+    let status = site.sidetrail().arg("verify").arg(&copy).arg("--keys").arg(keys).status()?;
+    ensure!(status.code() == Some(1), "a changed byte was not found: {status}");
+    fs::remove_dir_all(&copy)?;
+    Ok(())
 }
 
 /// Every file below `bucket`, sorted.
