@@ -303,13 +303,20 @@ fn flip(objects: &mut Objects, key: &str, at: usize, mask: u8) {
 #[test]
 fn every_byte_of_every_kind_of_file_counts() -> Result<()> {
     const CASE: u8 = 0x20;
-    let original = archive()?;
-    ensure!(library(original).outcome() == Outcome::Valid, "{:?}", library(original));
+    // The beginning of a chain is whole by itself, and three are enough for one to have neighbours.
+    let beginning: Vec<_> = pairs()?.into_iter().take(3).collect();
+    let mut original = archive()?.clone();
+    original.retain(|key, _| {
+        key.parse::<KeyObjectKey>().is_ok()
+            || beginning.iter().any(|(log, manifest)| [log, manifest].contains(&key))
+    });
+    ensure!(original.len() == 7, "{:?}", original.keys());
+    ensure!(library(&original).outcome() == Outcome::Valid, "{:?}", library(&original));
     let mut flips = Vec::new();
-    for wanted in [Kind::Log, Kind::Manifest, Kind::Key] {
-        let all: Vec<_> = original.iter().filter(|(key, _)| kind(key).is_ok_and(|it| it == wanted)).collect();
-        // From the middle of the chain, where it has neighbours.
-        let (key, bytes) = all[all.len() / 2];
+    let (log, manifest) = &beginning[1];
+    let published = original.keys().find(|key| key.parse::<KeyObjectKey>().is_ok()).context("no key")?;
+    for key in [log, manifest, published] {
+        let bytes = &original[key];
         for at in 0..bytes.len() {
             let bit = 1 << (at % 8);
             flips.push((key, at, bit));
@@ -331,7 +338,7 @@ fn every_byte_of_every_kind_of_file_counts() -> Result<()> {
                 "{key}: byte {at} changed by {mask:#04x} gives {report:?}"
             );
         }
-        ensure!(objects == *original, "the flips did not undo each other");
+        ensure!(objects == original, "the flips did not undo each other");
         Ok(())
     };
     thread::scope(|scope| {
