@@ -206,7 +206,8 @@ impl Session {
                 tracing::warn!(error = %crate::chain(error), "the spool does not take events now");
                 Status::resource_exhausted(error.to_string())
             }
-            Kind::Reject => Status::failed_precondition(error.to_string()),
+            // A frame overlaps one that an older stream of the source had on its way: the next welcome sorts it out.
+            Kind::Reject => Status::aborted(error.to_string()),
             Kind::Stop => {
                 tracing::error!(error = %crate::chain(error), "the spool has failed");
                 self.shared.failed.cancel();
