@@ -7,6 +7,7 @@
     expect(dead_code, reason = "the demo needs little of what is known about the workspace")
 )]
 
+mod bench;
 #[cfg(feature = "rules")]
 mod codegen;
 mod demo;
@@ -14,10 +15,10 @@ mod demo;
 mod deps;
 #[cfg(feature = "rules")]
 mod suite;
-#[cfg(feature = "rules")]
 mod tools;
 mod workspace;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -43,6 +44,14 @@ enum Command {
         /// and must be empty
         #[arg(long)]
         dir: Option<PathBuf>,
+    },
+    /// Measure, in a release build; the last line printed is one JSON object
+    Bench {
+        /// What to measure
+        name: bench::Name,
+        /// For the bench itself: `cargo xtask bench collector -- --help`
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
     },
     #[cfg(feature = "rules")]
     /// Write the Rust code that belongs to `proto/` into `crates/wire/src/gen`
@@ -85,6 +94,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
     let workspace = Workspace::load()?;
     match command {
         Command::Demo { once, dir } => demo::run_demo(&workspace, once, dir),
+        Command::Bench { name, arguments } => bench::run_bench(&workspace, name, &arguments),
         #[cfg(feature = "rules")]
         Command::Codegen { check: false } => codegen::write(&workspace),
         #[cfg(feature = "rules")]

@@ -1,0 +1,97 @@
+//! What this machine can do at best, for comparison: its disk, and the work that nobody can avoid.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use rustix::time::{ClockId, clock_gettime};
+use sidetrail_archive::hash::Sha256;
+
+const SYNCS: usize = 1_000;
+const APPEND: usize = 64 << 10;
+
+/// The least of so many tries.
+const TRIES: usize = 3;
+
+/// CPU seconds per million events.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    pub(crate) gzip3: f64,
+    pub(crate) sha256: f64,
+    /// What, CPU seconds, bytes out per byte in.
+    table: Vec<(String, f64, f64)>,
+}
+
+/// How long fdatasync takes after an append of 64 KiB, sorted.
+pub(crate) fn fdatasync(directory: &Path) -> Result<Vec<Duration>> {
+    let mut file = tempfile::tempfile_in(directory)?;
+    let mut times = Vec::with_capacity(SYNCS);
+    for number in 0..SYNCS {
+        let bytes = vec![number as u8; APPEND];
+        let began = Instant::now();
+        append(&mut file, &bytes)?;
+        times.push(began.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times)
+}
+
+fn append(file: &mut File, bytes: &[u8]) -> Result<()> {
+    file.write_all(bytes)?;
+    Ok(file.sync_data()?)
+}
+
+/// Compression and hashing of log files' content, scaled to a million events of this size.
+pub(crate) fn of_content(files: &[Vec<u8>], bytes_per_event: f64) -> Result<Limits> {
+    let size: usize = files.iter().map(Vec::len).sum();
+    let events = size as f64 / bytes_per_event;
+    let mut table = Vec::new();
+    let mut measure = |name: &str, work: &dyn Fn(&[u8]) -> Result<usize>| -> Result<f64> {
+        let mut least = f64::MAX;
+        let mut out = 0;
+        for _ in 0..TRIES {
+            let began = cpu();
+            out = files.iter().map(|file| work(file)).sum::<Result<usize>>()?;
+            least = least.min(cpu() - began);
+        }
+        let seconds = least * 1e6 / events;
+        table.push((name.to_owned(), seconds, out as f64 / size as f64));
+        Ok(seconds)
+    };
+    let gzip = |level| {
+        move |content: &[u8]| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::new(level));
+            encoder.write_all(content)?;
+            Ok(encoder.finish()?.len())
+        }
+    };
+    for level in [1, 2, 4, 6] {
+        measure(&format!("gzip {level}"), &gzip(level))?;
+    }
+    let gzip3 = measure("gzip 3", &gzip(3))?;
+    measure("zstd 1, 1 MiB blocks", &|content| {
+        let blocks = content.chunks(1 << 20);
+        blocks.map(|block| Ok(zstd::bulk::compress(block, 1)?.len())).sum()
+    })?;
+    let sha256 = measure("SHA-256", &|content| Ok(Sha256::of(content).as_bytes().len()))?;
+    Ok(Limits { gzip3, sha256, table })
+}
+
+impl Limits {
+    pub(crate) fn print(&self) {
+        eprintln!("this machine's own, CPU-s per million and bytes out per byte in:");
+        for (name, seconds, ratio) in &self.table {
+            eprintln!("  {name:<20} {seconds:.2}  {ratio:.4}");
+        }
+    }
+}
+
+/// This thread's CPU seconds.
+fn cpu() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}

@@ -1,0 +1,150 @@
+//! `cargo xtask bench layer`: what the layer adds to a request, beside tower-http's `TraceLayer` with JSON lines.
+//!
+//! One thread calls axum routers that differ in their middleware only, in turn, round after round, so that whatever else
+//! happens on the machine hits all alike; the fastest round counts. What works in the background (the sender and a
+//! collector that acks at once, over a real Unix socket; the writer of log lines) runs while it is measured, on threads
+//! of its own, and has caught up before the next round. Nothing is dropped: that is checked.
+//!
+//! Instructions are those of the calling thread, counted by valgrind where it is installed.
+
+mod app;
+mod instructions;
+#[path = "../shared.rs"]
+mod shared;
+mod sink;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use serde_json::json;
+
+use app::{App, Call, Log, Middleware};
+
+/// Fewer than the sender's queue holds, so that nothing is dropped in a round. Short rounds find the moments in which
+/// the machine does nothing else.
+const MAX_REQUESTS: u64 = 5_000;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench layer --")]
+struct Arguments {
+    /// Requests to each router in a round
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=MAX_REQUESTS))]
+    requests: u64,
+    #[arg(long, default_value_t = 150, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: u64,
+    /// Do not count instructions
+    #[arg(long)]
+    no_instructions: bool,
+    /// Only send `--requests` to one router: what runs under valgrind
+    #[arg(long, hide = true, value_name = "INDEX")]
+    only: Option<usize>,
+    /// Cargo says so
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// The routers, and the calls that each gets.
+const CASES: [(Middleware, Call); 9] = [
+    (Middleware::None, Call::Get),
+    (Middleware::Queue, Call::Get),
+    (Middleware::Sender, Call::Get),
+    (Middleware::Trace, Call::Get),
+    (Middleware::TraceBoth, Call::Get),
+    (Middleware::None, Call::Post),
+    (Middleware::Queue, Call::Post),
+    (Middleware::Sender, Call::Post),
+    (Middleware::Trace, Call::Post),
+];
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    if let Some(index) = arguments.only {
+        let (middleware, call) = *CASES.get(index).context("no such case")?;
+        let app = App::start(middleware, &Log::start()?)?;
+        return runtime.block_on(app.call(call, arguments.requests));
+    }
+
+    let load = shared::warn_of_load()?;
+    let log = Log::start()?;
+    let mut apps = HashMap::new();
+    for (middleware, _) in CASES {
+        if let Entry::Vacant(place) = apps.entry(middleware) {
+            place.insert(App::start(middleware, &log)?);
+        }
+    }
+    let mut times = vec![Vec::new(); CASES.len()];
+    // The first round warms up.
+    for round in 0..=arguments.rounds {
+        for ((middleware, call), times) in CASES.iter().zip(&mut times) {
+            let app = &apps[middleware];
+            let began = Instant::now();
+            runtime.block_on(app.call(*call, arguments.requests))?;
+            let time = began.elapsed();
+            app.catch_up()?;
+            if round > 0 {
+                times.push(per_request(time, arguments.requests));
+            }
+        }
+    }
+    for app in apps.into_values() {
+        app.finish()?;
+    }
+    for times in &mut times {
+        times.sort_by(f64::total_cmp);
+    }
+    let counted = if arguments.no_instructions { None } else { instructions::count(CASES.len())? };
+    report(&arguments, load, &times, counted.as_deref());
+    Ok(())
+}
+
+fn per_request(time: Duration, requests: u64) -> f64 {
+    time.as_nanos() as f64 / requests as f64
+}
+
+fn report(arguments: &Arguments, load: f64, times: &[Vec<f64>], counted: Option<&[f64]>) {
+    eprintln!("{:<32} {:>9} {:>9} {:>13}", "per request", "min ns", "median ns", "instructions");
+    for (index, (middleware, call)) in CASES.iter().enumerate() {
+        let count =
+            counted.map_or_else(|| "not counted".to_owned(), |counted| format!("{:.0}", counted[index]));
+        let (min, median) = (times[index][0], times[index][times[index].len() / 2]);
+        eprintln!("{:<32} {min:>9.0} {median:>9.0} {count:>13}", format!("{call:?}, {middleware:?}"));
+    }
+    let position = |wanted: (Middleware, Call)| CASES.iter().position(|case| *case == wanted).unwrap_or(0);
+    let added = |values: &[f64], middleware, call| {
+        values[position((middleware, call))] - values[position((Middleware::None, call))]
+    };
+    let fastest: Vec<f64> = times.iter().map(|times| times[0]).collect();
+    let added_ns = |middleware, call| added(&fastest, middleware, call);
+    let added_instructions =
+        |middleware, call| counted.map(|counted| added(counted, middleware, call).round());
+    let ratio = |call| added_ns(Middleware::Sender, call) / added_ns(Middleware::Trace, call);
+    let ratio_instructions = |call| {
+        Some(shared::round(
+            added_instructions(Middleware::Sender, call)? / added_instructions(Middleware::Trace, call)?,
+        ))
+    };
+    let figures = json!({
+        "bare_ns": fastest[position((Middleware::None, Call::Get))].round(),
+        "bare_post_ns": fastest[position((Middleware::None, Call::Post))].round(),
+        "added_ns_metadata": added_ns(Middleware::Sender, Call::Get).round(),
+        "added_ns_metadata_queue": added_ns(Middleware::Queue, Call::Get).round(),
+        "added_ns_body_1k": added_ns(Middleware::Sender, Call::Post).round(),
+        "added_ns_body_1k_queue": added_ns(Middleware::Queue, Call::Post).round(),
+        "tracelayer_added_ns": added_ns(Middleware::Trace, Call::Get).round(),
+        "tracelayer_added_ns_post": added_ns(Middleware::Trace, Call::Post).round(),
+        "tracelayer_added_ns_two_lines": added_ns(Middleware::TraceBoth, Call::Get).round(),
+        "ratio_to_tracelayer": shared::round(ratio(Call::Get)),
+        "added_instructions_metadata": added_instructions(Middleware::Sender, Call::Get),
+        "added_instructions_body_1k": added_instructions(Middleware::Sender, Call::Post),
+        "tracelayer_added_instructions": added_instructions(Middleware::Trace, Call::Get),
+        "ratio_to_tracelayer_instructions": ratio_instructions(Call::Get),
+        "requests": arguments.requests,
+        "rounds": arguments.rounds,
+        "load": load,
+    });
+    println!("{figures}");
+}
