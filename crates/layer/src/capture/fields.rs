@@ -56,10 +56,10 @@ impl Fields {
 
 /// Appends a JSON string.
 pub(crate) fn push_string(out: &mut String, text: &str) {
-    let is_special = |c: char| matches!(c, '"' | '\\') || c < ' ';
+    let is_special = |byte| matches!(byte, b'"' | b'\\' | ..b' ');
     out.push('"');
     let mut rest = text;
-    while let Some(at) = rest.find(is_special) {
+    while let Some(at) = rest.bytes().position(is_special) {
         out.push_str(&rest[..at]);
         match rest.as_bytes()[at] {
             byte @ (b'"' | b'\\') => out.extend(['\\', char::from(byte)]),

@@ -98,7 +98,7 @@ impl Object {
 
     /// Adds a JSON body. If that is no JSON, the object stays as it was.
     pub(crate) fn body(&mut self, text: &str, redactor: &Redactor) -> Result<(), Malformed> {
-        let Some(members) = redactor.members(text)? else {
+        let Some(members) = redactor.members(text) else {
             let mut value = String::with_capacity(text.len());
             redactor.json(text, &mut value)?;
             self.member("body", |out| out.push_str(&value));

@@ -1,11 +1,11 @@
 //! JSON text in, redacted JSON text out, in one pass and without a tree.
 //!
 //! What is kept is kept to the letter: numbers are not parsed, strings are not unescaped. White space between values
-//! goes. serde_json checks the text first, so that reading it here may be simple.
+//! goes. What is hidden, numbers and strings with escapes are checked by serde_json, everything else here.
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 use sidetrail_record::redact::HIDDEN_JSON;
 
 use super::{Redactor, secret};
@@ -20,14 +20,16 @@ pub(crate) struct Malformed;
 impl Redactor {
     /// Appends the redacted form of one JSON value.
     pub(crate) fn json(&self, text: &str, out: &mut String) -> Result<(), Malformed> {
-        self.write(&mut Reader::checked(text)?, out, 0)
+        let mut reader = Reader { text, at: 0 };
+        self.write(&mut reader, out, 0)?;
+        reader.end()
     }
 
-    /// The members of an object, one after the other; `None` if the text is another kind of value.
-    pub(crate) fn members<'a>(&'a self, text: &'a str) -> Result<Option<Members<'a>>, Malformed> {
-        let mut reader = Reader::checked(text)?;
-        let is_object = reader.take(b'{').is_ok();
-        Ok(is_object.then_some(Members { redactor: self, reader, first: true, depth: 1 }))
+    /// The members of an object, one after the other; `None` if the text does not begin as one.
+    pub(crate) fn members<'a>(&'a self, text: &'a str) -> Option<Members<'a>> {
+        let mut reader = Reader { text, at: 0 };
+        reader.take(b'{').ok()?;
+        Some(Members { redactor: self, reader, first: true, depth: 1 })
     }
 
     fn write<'a>(&'a self, reader: &mut Reader<'a>, out: &mut String, depth: usize) -> Result<(), Malformed> {
@@ -82,9 +84,12 @@ pub(crate) struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// The next name; `None` after the last.
+    /// The next name; `None` after the last, where the text has to end.
     pub(crate) fn next_name(&mut self) -> Result<Option<Cow<'a, str>>, Malformed> {
-        self.next_raw_name()?.map(unescape).transpose()
+        match self.next_raw_name()? {
+            Some(raw) => unescape(raw).map(Some),
+            None => self.reader.end().map(|()| None),
+        }
     }
 
     /// Appends the redacted value of the member whose name was read last.
@@ -115,17 +120,17 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn checked(text: &'a str) -> Result<Self, Malformed> {
-        serde_json::from_str::<&RawValue>(text).map_err(|_| Malformed)?;
-        Ok(Self { text, at: 0 })
-    }
-
     /// The next byte that is no white space.
     fn peek(&mut self) -> Result<u8, Malformed> {
         let rest = &self.text.as_bytes()[self.at..];
         let space = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')).count();
         self.at += space;
         rest.get(space).copied().ok_or(Malformed)
+    }
+
+    /// Only white space is left.
+    fn end(&mut self) -> Result<(), Malformed> {
+        if self.peek().is_ok() { Err(Malformed) } else { Ok(()) }
     }
 
     fn take(&mut self, expected: u8) -> Result<(), Malformed> {
@@ -149,16 +154,19 @@ impl<'a> Reader<'a> {
         Ok(true)
     }
 
-    /// A string with its quotes.
+    /// A string with its quotes. Whether its escapes are right is for [`unescape`] to see.
     fn string(&mut self) -> Result<&'a str, Malformed> {
         self.take(b'"')?;
         let start = self.at - 1;
         loop {
             let rest = &self.text.as_bytes()[self.at..];
-            let stop = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).ok_or(Malformed)?;
+            let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..b' ');
+            let stop = rest.iter().position(is_special).ok_or(Malformed)?;
             self.at += stop + 1;
-            if rest[stop] == b'"' {
-                return self.text.get(start..self.at).ok_or(Malformed);
+            match rest[stop] {
+                b'"' => return self.text.get(start..self.at).ok_or(Malformed),
+                b'\\' => {}
+                _ => return Err(Malformed),
             }
             // Whatever is escaped is not the end of the string.
             self.at += 1;
@@ -175,39 +183,18 @@ impl<'a> Reader<'a> {
             .bytes()
             .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
             .count();
+        let scalar = &rest[..length];
+        serde_json::from_str::<IgnoredAny>(scalar).map_err(|_| Malformed)?;
         self.at += length;
-        if length == 0 { Err(Malformed) } else { Ok(&rest[..length]) }
+        Ok(scalar)
     }
 
     /// Steps over a value of any depth.
     fn skip(&mut self) -> Result<(), Malformed> {
-        let mut depth = 0_usize;
-        loop {
-            match self.peek()? {
-                b'"' => {
-                    self.string()?;
-                }
-                b'{' | b'[' => {
-                    self.at += 1;
-                    depth += 1;
-                    continue;
-                }
-                b'}' | b']' => {
-                    self.at += 1;
-                    depth = depth.checked_sub(1).ok_or(Malformed)?;
-                }
-                b',' | b':' if depth > 0 => {
-                    self.at += 1;
-                    continue;
-                }
-                _ => {
-                    self.scalar()?;
-                }
-            }
-            if depth == 0 {
-                return Ok(());
-            }
-        }
+        let mut values = serde_json::Deserializer::from_str(&self.text[self.at..]).into_iter::<IgnoredAny>();
+        values.next().and_then(Result::ok).ok_or(Malformed)?;
+        self.at += values.byte_offset();
+        Ok(())
     }
 }
 
