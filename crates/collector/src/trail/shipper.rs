@@ -250,9 +250,8 @@ impl<D: Destination> Shipper<D> {
             finished.ranges,
         );
         let log = finished.log.map(|log| Bytes::from(log.bytes));
-        // The log can end before the plan does only where its end is damaged.
-        let end = finished.end.max(plan.end);
-        self.sealed = Some(Sealed { log, manifest, counts: finished.counts, end });
+        // Not the plan's end: a log whose damaged end was cut goes on before it, and what comes there is not in this batch.
+        self.sealed = Some(Sealed { log, manifest, counts: finished.counts, end: finished.end });
         Ok(())
     }
 
