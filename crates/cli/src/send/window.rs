@@ -99,6 +99,7 @@ impl Window {
             events.push(Event {
                 sequence: self.acked + 1 + at as u64,
                 payload: Some(event::Payload::Record(pending.record.text.clone())),
+                ..Event::default()
             });
         }
         if events.is_empty() || (full && !filled) {

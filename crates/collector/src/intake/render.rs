@@ -73,7 +73,7 @@ impl Renderer {
         let mut rendered = Rendered::default();
         let mut draft = Draft::new(self.next);
         for event in batch.events {
-            let Event { sequence, payload } = event;
+            let Event { sequence, payload, .. } = event;
             if sequence < self.next {
                 continue;
             }

@@ -61,9 +61,9 @@ impl Backlog {
             let sequence = self.last + 1;
             self.last += match &payload {
                 Payload::Dropped(dropped) => dropped.count,
-                Payload::Call(_) | Payload::Record(_) => 1,
+                Payload::Call(_) | Payload::Record(_) | Payload::Intent(_) => 1,
             };
-            let event = Event { sequence, payload: Some(payload) };
+            let event = Event { sequence, payload: Some(payload), ..Event::default() };
             self.entries.push_back(Entry { event, weight, last: self.last, sent: false, given_up: false });
         }
     }

@@ -56,7 +56,7 @@ impl Log {
         let payload = event.payload.unwrap();
         let count = match &payload {
             Payload::Dropped(dropped) => dropped.count,
-            Payload::Call(_) | Payload::Record(_) => 1,
+            _ => 1,
         };
         let (first, last) = (event.sequence, event.sequence + count - 1);
         if first > self.last() {
@@ -70,7 +70,7 @@ impl Log {
     fn calls(&self) -> Vec<String> {
         let call = |(_, _, payload): &(u64, u64, Payload)| match payload {
             Payload::Call(call) => Some(call.event_name.clone()),
-            Payload::Record(_) | Payload::Dropped(_) => None,
+            _ => None,
         };
         self.stored.iter().filter_map(call).collect()
     }
@@ -78,7 +78,7 @@ impl Log {
     fn dropped(&self) -> u64 {
         let dropped = |(_, _, payload): &(u64, u64, Payload)| match payload {
             Payload::Dropped(dropped) => Some(dropped.count),
-            Payload::Record(_) | Payload::Call(_) => None,
+            _ => None,
         };
         self.stored.iter().filter_map(dropped).sum()
     }

@@ -4,7 +4,10 @@ pub struct Event {
     /// Position in the source's own numbering, from 1.
     #[prost(uint64, tag = "1")]
     pub sequence: u64,
-    #[prost(oneof = "event::Payload", tags = "2, 3, 4")]
+    /// Only with a call: the number of the intent that it completes. 0 where there was none.
+    #[prost(uint64, tag = "6")]
+    pub completes: u64,
+    #[prost(oneof = "event::Payload", tags = "2, 3, 4, 5")]
     pub payload: ::core::option::Option<event::Payload>,
 }
 /// Nested message and enum types in `Event`.
@@ -20,6 +23,10 @@ pub mod event {
         /// Events that the sender had to give up. Takes the numbers sequence to sequence + count - 1.
         #[prost(message, tag = "4")]
         Dropped(super::Dropped),
+        /// A call that is about to begin. No record comes of it while its sender lives: a later call completes it. Where
+        /// none comes before the source ends or is gone for good, the collector makes a record of it, as Incomplete.
+        #[prost(message, tag = "5")]
+        Intent(super::Call),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -10,7 +10,7 @@ fn renderer() -> Renderer {
 }
 
 fn event(sequence: u64, payload: Payload) -> Event {
-    Event { sequence, payload: Some(payload) }
+    Event { sequence, payload: Some(payload), ..Event::default() }
 }
 
 fn record(sequence: u64, text: &str) -> Event {
@@ -57,7 +57,7 @@ fn what_cannot_be_recorded_is_refused_by_name_and_counted() {
             record(3, "{"),
             event(4, Payload::Record(Bytes::from_static(b"{\"a\":\"\xff\"}"))),
             event(5, Payload::Call(bad_call)),
-            Event { sequence: 6, payload: None },
+            Event { sequence: 6, ..Event::default() },
             record(7, "{}"),
         ],
     );
