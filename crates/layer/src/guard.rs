@@ -7,7 +7,6 @@ use http::{Method, Response, StatusCode, header};
 use http_body::{Body, Frame};
 
 use crate::{
-    capture::{BodyKind, Tee},
     exchange::{Answer, Exchange},
     outcome::{self, End},
 };
@@ -26,9 +25,7 @@ pub(crate) struct Guard {
 
 impl Guard {
     pub(crate) fn new(exchange: Option<Arc<Exchange>>) -> Self {
-        let tee = Tee::new(BodyKind::Opaque(None), 0);
-        let answer = Answer { status: None, grpc: None, tee };
-        Self { exchange, answer, expected: None, entered: false }
+        Self { exchange, answer: Answer::default(), expected: None, entered: false }
     }
 
     /// Runs the service's own code. A panic passes through and is remembered.
@@ -78,9 +75,10 @@ impl Guard {
     pub(crate) fn end(&mut self, end: End) {
         if let Some(exchange) = self.exchange.take() {
             self.answer.tee.ended = end == End::Answered;
+            let answer = std::mem::take(&mut self.answer);
             // This may be a destructor during a panic, and the sink may be the application's: a second panic would
             // abort the process.
-            let _ = std::panic::catch_unwind(AssertUnwindSafe(|| exchange.finish(end, &self.answer)));
+            let _ = std::panic::catch_unwind(AssertUnwindSafe(|| exchange.finish(end, answer)));
         }
     }
 }

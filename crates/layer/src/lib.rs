@@ -104,8 +104,11 @@
 //!
 //! [tower]: https://docs.rs/tower
 
+mod address;
 mod body;
+mod builder;
 mod capture;
+mod draft;
 mod exchange;
 mod future;
 mod guard;
@@ -118,6 +121,7 @@ mod outcome;
 mod policy;
 mod redact;
 mod route;
+mod rule;
 #[cfg(feature = "grpc")]
 mod sender;
 mod service;
@@ -128,15 +132,17 @@ pub use sidetrail_record::{Record, Resource, UserIdentity};
 #[cfg(feature = "grpc")]
 pub use self::sender::{DEFAULT_COLLECTOR, Sender, SenderBuilder, ShutdownError, Stats};
 pub use self::{
+    address::PeerAddr,
     body::{RequestBody, ResponseBody},
+    builder::{BuildError, Builder, DEFAULT_BODY_CAP, MAX_BODY_CAP},
     capture::Level,
-    exchange::PeerAddr,
+    draft::Draft,
     future::ResponseFuture,
     handle::Audit,
     identity::{Identity, JwtClaims},
-    layer::{AuditLayer, BuildError, Builder, DEFAULT_BODY_CAP, MAX_BODY_CAP},
-    policy::Rule,
+    layer::AuditLayer,
     route::RouteTemplate,
+    rule::Rule,
     service::AuditService,
     sink::{MemorySink, Sink},
 };

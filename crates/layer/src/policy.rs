@@ -8,55 +8,10 @@ use std::{
 
 use http::{Method, header, request::Parts};
 
-use crate::{Level, Sink, identity::Chain, name, redact::Redactor, route::Route};
+use crate::{Level, Rule, Sink, identity::Chain, name, redact::Redactor, route::Route};
 
 /// Routes whose names are remembered. Beyond it names are derived anew each time.
 const MAX_ROUTES: usize = 1024;
-
-/// What one route does differently from the rest: see [`Builder::route`](crate::Builder::route).
-///
-/// ```
-/// use sidetrail::{Level, Rule};
-///
-/// let rule = Rule::new().name("RefundOrder").level(Level::Metadata);
-/// let search = Rule::new().name("SearchOrders").read_only(true);
-/// # let _ = (rule, search);
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct Rule {
-    name: Option<String>,
-    level: Option<Level>,
-    read_only: Option<bool>,
-}
-
-impl Rule {
-    /// Nothing different yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The `eventName`.
-    #[must_use]
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// How much is recorded.
-    #[must_use]
-    pub fn level(mut self, level: Level) -> Self {
-        self.level = Some(level);
-        self
-    }
-
-    /// Whether calls change nothing, where the method does not tell: a search by POST, say.
-    #[must_use]
-    pub fn read_only(mut self, read_only: bool) -> Self {
-        self.read_only = Some(read_only);
-        self
-    }
-}
 
 /// What a request does, by its route.
 #[derive(Debug)]

@@ -7,6 +7,8 @@ use std::{
 
 use sidetrail_record::Record;
 
+use crate::Draft;
+
 /// Takes finished records. [`Sender`](crate::Sender) delivers them to a collector, [`MemorySink`] keeps them for tests.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot take audit records",
@@ -19,11 +21,21 @@ pub trait Sink: Send + Sync + 'static {
     /// It is called where the request ended, which may be the destructor of its future or body: it must not block, and
     /// must not panic. What it cannot take it has to count.
     fn record(&self, record: Record);
+
+    /// Takes a call that has just ended: by default as its [record](Self::record), made on the spot. A sink with a thread
+    /// of its own leaves that to it, and the caller's answer does not wait.
+    fn accept(&self, draft: Draft) {
+        self.record(draft.into_record());
+    }
 }
 
 impl<S: Sink + ?Sized> Sink for Arc<S> {
     fn record(&self, record: Record) {
         (**self).record(record);
+    }
+
+    fn accept(&self, draft: Draft) {
+        (**self).accept(draft);
     }
 }
 

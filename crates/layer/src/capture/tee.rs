@@ -16,6 +16,12 @@ pub(crate) enum BodyKind {
     Opaque(Option<HeaderValue>),
 }
 
+impl Default for BodyKind {
+    fn default() -> Self {
+        Self::Opaque(None)
+    }
+}
+
 impl BodyKind {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let content_type = headers.get(header::CONTENT_TYPE);
@@ -36,7 +42,7 @@ fn is_json(content_type: &str) -> bool {
 }
 
 /// Counts a body, and keeps a JSON one up to a bound.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Tee {
     kind: BodyKind,
     kept: Vec<u8>,

@@ -1,0 +1,197 @@
+//! A call that has ended, and the record that it becomes.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use http::HeaderValue;
+use sidetrail_record::{EventTime, Json, Record, UserIdentity, limits};
+
+use crate::{
+    Identity,
+    capture::{Fields, Object, Tee},
+    exchange::{Answer, Exchange},
+    handle::Additions,
+    id,
+    outcome::{self, End},
+    policy::Action,
+    redact,
+    route::Route,
+};
+
+/// A call that has ended, not written down yet.
+///
+/// Making the [`Record`] takes longer than anything else that the layer does. A [`Sink`](crate::Sink) with a thread of
+/// its own makes it there.
+pub struct Draft {
+    exchange: Arc<Exchange>,
+    action: Arc<Action>,
+    end: End,
+    answer: Answer,
+    additions: Additions,
+    /// The request's body.
+    tee: Tee,
+    time: SystemTime,
+    duration: Duration,
+}
+
+impl Draft {
+    pub(crate) fn new(
+        exchange: Arc<Exchange>,
+        action: Arc<Action>,
+        end: End,
+        answer: Answer,
+        additions: Additions,
+        tee: Tee,
+    ) -> Self {
+        let duration = exchange.started.elapsed();
+        Self { exchange, action, end, answer, additions, tee, time: SystemTime::now(), duration }
+    }
+
+    /// The record, with secrets taken out and within CloudTrail's limits.
+    #[must_use]
+    pub fn into_record(mut self) -> Record {
+        let exchange = Arc::clone(&self.exchange);
+        let action = Arc::clone(&self.action);
+        let (identity, identity_source) = match (self.additions.identity.take(), &exchange.caller) {
+            (Some(identity), _) => (identity, "handler"),
+            (None, Some((identity, source))) => (identity.clone(), &**source),
+            (None, None) => (Identity::anonymous(), "none"),
+        };
+        let (error_code, error_message) =
+            match outcome::failure(self.end, self.answer.status, self.answer.grpc) {
+                _ if self.end == End::Answered && self.additions.error.is_some() => {
+                    self.additions.error.take().unzip()
+                }
+                Some((code, message)) => (Some(code.to_owned()), Some(message.to_owned())),
+                None => (None, None),
+            };
+        let event_id = id::format(exchange.id);
+        let mut record = Record {
+            event_version: Some(Record::EVENT_VERSION.to_owned()),
+            user_identity: Some(UserIdentity::from(identity)),
+            event_time: event_time(self.time),
+            event_source: Some(exchange.policy.service.clone()),
+            event_name: Some(action.name.clone()),
+            source_ip_address: Some(
+                exchange.client.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string()),
+            ),
+            user_agent: header_text(exchange.user_agent.as_ref()),
+            error_code,
+            error_message,
+            request_parameters: Some(self.parameters()),
+            response_elements: Some(self.elements()),
+            additional_event_data: self.additional(identity_source),
+            request_id: Some(header_text(exchange.request_id.as_ref()).unwrap_or_else(|| event_id.clone())),
+            event_id: Some(event_id),
+            read_only: Some(action.read_only),
+            resources: Some(self.additions.resources).filter(|resources| !resources.is_empty()),
+            event_type: Some("AwsApiCall".to_owned()),
+            management_event: Some(true),
+            event_category: Some("Management".to_owned()),
+            ..Record::default()
+        };
+        limits::apply(&mut record);
+        record
+    }
+
+    fn parameters(&self) -> Json {
+        let redactor = &self.exchange.policy.redactor;
+        let mut object = Object::with(&self.additions.parameters);
+        object.path(self.exchange.route.parameters(self.exchange.uri.path()), redactor);
+        if let Some(query) = self.exchange.uri.query() {
+            object.query(query, redactor);
+        }
+        self.tee.record(&mut object, redactor);
+        object.finish().unwrap_or_else(Json::null)
+    }
+
+    fn elements(&self) -> Json {
+        let mut object = Object::with(&self.additions.elements);
+        self.answer.tee.record(&mut object, &self.exchange.policy.redactor);
+        object.finish().unwrap_or_else(Json::null)
+    }
+
+    /// `additionalEventData`: OpenTelemetry's attribute names where it has one.
+    fn additional(&self, identity_source: &str) -> Option<Json> {
+        const USUAL: usize = 384;
+        let mut fields = Fields::with_capacity(USUAL);
+        fields.string("http.request.method", self.exchange.method.as_str());
+        match &self.exchange.route {
+            Route::Known(template) => fields.string("http.route", template),
+            Route::Guessed(template) => fields.string("url.template", template),
+        }
+        if let Some(service) = &self.action.grpc_service {
+            fields.string("rpc.system", "grpc");
+            fields.string("rpc.service", service);
+        }
+        if let Some(status) = self.answer.status {
+            fields.plain("http.response.status_code", status.as_u16());
+        }
+        if let Some(code) = self.answer.grpc {
+            fields.plain("rpc.grpc.status_code", code);
+        }
+        fields.plain("http.request.body.size", self.tee.seen);
+        fields.plain("http.response.body.size", self.answer.tee.seen);
+        fields.plain("durationMs", self.duration.as_micros() as f64 / 1000.0);
+        if let Some((trace, span)) = self.exchange.trace.as_ref().and_then(trace_context) {
+            fields.string("trace_id", trace);
+            fields.string("span_id", span);
+        }
+        fields.string("identitySource", identity_source);
+        fields.finish()
+    }
+}
+
+impl fmt::Debug for Draft {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Draft")
+            .field("action", &self.action)
+            .field("end", &self.end)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Seconds, rounded down, as CloudTrail does.
+fn event_time(time: SystemTime) -> Option<EventTime> {
+    let seconds = time.duration_since(UNIX_EPOCH).ok()?.as_secs();
+    EventTime::from_unix_seconds(seconds.try_into().ok()?)
+}
+
+/// The text of a header, unless it is a secret by its looks.
+fn header_text(value: Option<&HeaderValue>) -> Option<String> {
+    let mut text = redact::text(String::from_utf8_lossy(value?.as_bytes())).into_owned();
+    limits::cut(&mut text, limits::MAX_TEXT);
+    Some(text)
+}
+
+/// Trace id and span id of a W3C `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`.
+fn trace_context(header: &HeaderValue) -> Option<(&str, &str)> {
+    let is_id = |text: &&str, length: usize| {
+        text.len() == length
+            && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            && text.bytes().any(|byte| byte != b'0')
+    };
+    let mut parts = header.to_str().ok()?.split('-').skip(1);
+    let trace = parts.next().filter(|text| is_id(text, 32))?;
+    let span = parts.next().filter(|text| is_id(text, 16))?;
+    Some((trace, span))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trace_context_is_believed_where_it_is_well_formed() {
+        let parse = |text: &'static str| trace_context(&HeaderValue::from_static(text)).is_some();
+        assert!(parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
+        assert!(!parse("00-00000000000000000000000000000000-00f067aa0ba902b7-01"));
+        assert!(!parse("00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-01"));
+        assert!(!parse("00-4bf92f3577b34da6a3ce929d0e0e4736"));
+        assert!(!parse(""));
+    }
+}
