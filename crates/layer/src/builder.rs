@@ -1,17 +1,22 @@
 //! How a layer is configured. What concerns one topic only is in a module of its own.
 
 mod capture;
+mod delivery;
 mod identity;
 
 use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, RwLock},
+    time::Duration,
 };
 
 use http::Method;
 
-use crate::{AuditLayer, Level, Rule, Sink, identity::Chain, policy::Policy, redact::Redactor};
+use crate::{
+    AuditLayer, DEFAULT_DEADLINE, Delivery, Level, Overflow, Rule, Sink, identity::Chain, policy::Policy,
+    redact::Redactor,
+};
 #[cfg(feature = "grpc")]
 use crate::{Sender, SenderBuilder};
 
@@ -28,6 +33,9 @@ pub struct Builder {
     service: String,
     sink: Option<SinkBox>,
     level: Level,
+    delivery: Delivery,
+    overflow: Overflow,
+    deadline: Duration,
     body_cap: usize,
     rules: HashMap<(Method, String), Rule>,
     redactor: Redactor,
@@ -53,6 +61,9 @@ impl Builder {
             service,
             sink: None,
             level: Level::default(),
+            delivery: Delivery::default(),
+            overflow: Overflow::default(),
+            deadline: DEFAULT_DEADLINE,
             body_cap: DEFAULT_BODY_CAP,
             rules: HashMap::new(),
             redactor: Redactor::default(),
@@ -76,6 +87,9 @@ impl Builder {
         Arc::new(Policy {
             service: self.service,
             level: self.level,
+            delivery: self.delivery,
+            overflow: self.overflow,
+            deadline: self.deadline,
             body_cap: self.body_cap,
             rules: self.rules,
             redactor: self.redactor,

@@ -12,6 +12,7 @@ use sidetrail_record::{EventTime, Json, Record, UserIdentity, limits};
 use crate::{
     Identity,
     capture::{Fields, Object, Tee},
+    delivery::Permit,
     exchange::{Answer, Exchange},
     handle::Additions,
     id,
@@ -29,25 +30,48 @@ pub struct Draft {
     exchange: Arc<Exchange>,
     action: Arc<Action>,
     end: End,
-    answer: Answer,
-    additions: Additions,
-    /// The request's body.
-    tee: Tee,
+    ended: Ended,
     time: SystemTime,
     duration: Duration,
 }
 
+/// What a call has left behind.
+#[derive(Default)]
+pub(crate) struct Ended {
+    pub(crate) answer: Answer,
+    pub(crate) additions: Additions,
+    /// The request's body.
+    pub(crate) tee: Tee,
+    #[cfg_attr(
+        not(feature = "grpc"),
+        expect(dead_code, reason = "sinks of others get it back with the draft")
+    )]
+    pub(crate) permit: Permit,
+}
+
 impl Draft {
-    pub(crate) fn new(
-        exchange: Arc<Exchange>,
-        action: Arc<Action>,
-        end: End,
-        answer: Answer,
-        additions: Additions,
-        tee: Tee,
-    ) -> Self {
+    pub(crate) fn new(exchange: Arc<Exchange>, action: Arc<Action>, end: End, ended: Ended) -> Self {
         let duration = exchange.started.elapsed();
-        Self { exchange, action, end, answer, additions, tee, time: SystemTime::now(), duration }
+        Self { exchange, action, end, ended, time: SystemTime::now(), duration }
+    }
+
+    /// Says that the call is about to begin.
+    pub(crate) fn intent(exchange: Arc<Exchange>, action: Arc<Action>) -> Self {
+        Self::new(exchange, action, End::Intended, Ended::default())
+    }
+
+    /// The place that is kept for the record.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn take_reservation(&mut self) -> Option<crate::sender::Reservation> {
+        self.ended.permit.reservation.take()
+    }
+
+    /// About how many bytes the record will have.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn weight(&self) -> usize {
+        const USUAL: usize = 1024;
+        let path = self.exchange.uri.path_and_query().map_or(0, |path| path.as_str().len());
+        USUAL + path + self.ended.tee.size() + self.ended.answer.tee.size() + self.ended.additions.size()
     }
 
     /// The record, with secrets taken out and within CloudTrail's limits.
@@ -55,15 +79,15 @@ impl Draft {
     pub fn into_record(mut self) -> Record {
         let exchange = Arc::clone(&self.exchange);
         let action = Arc::clone(&self.action);
-        let (identity, identity_source) = match (self.additions.identity.take(), &exchange.caller) {
+        let (identity, identity_source) = match (self.ended.additions.identity.take(), &exchange.caller) {
             (Some(identity), _) => (identity, "handler"),
             (None, Some((identity, source))) => (identity.clone(), &**source),
             (None, None) => (Identity::anonymous(), "none"),
         };
         let (error_code, error_message) =
-            match outcome::failure(self.end, self.answer.status, self.answer.grpc) {
-                _ if self.end == End::Answered && self.additions.error.is_some() => {
-                    self.additions.error.take().unzip()
+            match outcome::failure(self.end, self.ended.answer.status, self.ended.answer.grpc) {
+                _ if self.end == End::Answered && self.ended.additions.error.is_some() => {
+                    self.ended.additions.error.take().unzip()
                 }
                 Some((code, message)) => (Some(code.to_owned()), Some(message.to_owned())),
                 None => (None, None),
@@ -84,10 +108,10 @@ impl Draft {
             request_parameters: Some(self.parameters()),
             response_elements: Some(self.elements()),
             additional_event_data: self.additional(identity_source),
-            request_id: Some(header_text(exchange.request_id.as_ref()).unwrap_or_else(|| event_id.clone())),
+            request_id: Some(exchange.request_id()),
             event_id: Some(event_id),
             read_only: Some(action.read_only),
-            resources: Some(self.additions.resources).filter(|resources| !resources.is_empty()),
+            resources: Some(self.ended.additions.resources).filter(|resources| !resources.is_empty()),
             event_type: Some("AwsApiCall".to_owned()),
             management_event: Some(true),
             event_category: Some("Management".to_owned()),
@@ -99,18 +123,18 @@ impl Draft {
 
     fn parameters(&self) -> Json {
         let redactor = &self.exchange.policy.redactor;
-        let mut object = Object::with(&self.additions.parameters);
+        let mut object = Object::with(&self.ended.additions.parameters);
         object.path(self.exchange.route.parameters(self.exchange.uri.path()), redactor);
         if let Some(query) = self.exchange.uri.query() {
             object.query(query, redactor);
         }
-        self.tee.record(&mut object, redactor);
+        self.ended.tee.record(&mut object, redactor);
         object.finish().unwrap_or_else(Json::null)
     }
 
     fn elements(&self) -> Json {
-        let mut object = Object::with(&self.additions.elements);
-        self.answer.tee.record(&mut object, &self.exchange.policy.redactor);
+        let mut object = Object::with(&self.ended.additions.elements);
+        self.ended.answer.tee.record(&mut object, &self.exchange.policy.redactor);
         object.finish().unwrap_or_else(Json::null)
     }
 
@@ -127,14 +151,14 @@ impl Draft {
             fields.string("rpc.system", "grpc");
             fields.string("rpc.service", service);
         }
-        if let Some(status) = self.answer.status {
+        if let Some(status) = self.ended.answer.status {
             fields.plain("http.response.status_code", status.as_u16());
         }
-        if let Some(code) = self.answer.grpc {
+        if let Some(code) = self.ended.answer.grpc {
             fields.plain("rpc.grpc.status_code", code);
         }
-        fields.plain("http.request.body.size", self.tee.seen);
-        fields.plain("http.response.body.size", self.answer.tee.seen);
+        fields.plain("http.request.body.size", self.ended.tee.seen);
+        fields.plain("http.response.body.size", self.ended.answer.tee.seen);
         fields.plain("durationMs", self.duration.as_micros() as f64 / 1000.0);
         if let Some((trace, span)) = self.exchange.trace.as_ref().and_then(trace_context) {
             fields.string("trace_id", trace);
@@ -162,7 +186,7 @@ fn event_time(time: SystemTime) -> Option<EventTime> {
 }
 
 /// The text of a header, unless it is a secret by its looks.
-fn header_text(value: Option<&HeaderValue>) -> Option<String> {
+pub(crate) fn header_text(value: Option<&HeaderValue>) -> Option<String> {
     let mut text = redact::text(String::from_utf8_lossy(value?.as_bytes())).into_owned();
     limits::cut(&mut text, limits::MAX_TEXT);
     Some(text)

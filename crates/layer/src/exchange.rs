@@ -2,15 +2,19 @@
 
 use std::{
     net::IpAddr,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
     time::Instant,
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
 
 use crate::{
-    Draft, Identity, Level, address,
+    Delivery, Draft, Identity, Level, Overflow, address,
     capture::{BodyKind, Tee},
+    delivery::{AuditUnavailable, Permit, Receipt},
+    draft::{Ended, header_text},
     handle::Additions,
     id,
     outcome::End,
@@ -41,6 +45,8 @@ pub(crate) struct State {
     /// The request's body.
     pub(crate) tee: Tee,
     pub(crate) additions: Additions,
+    /// The place for the record.
+    pub(crate) permit: Permit,
     /// The record is made; nothing that comes now can change it.
     pub(crate) finished: bool,
 }
@@ -74,22 +80,66 @@ impl Exchange {
             user_agent: header(header::USER_AGENT),
             request_id: header(HeaderName::from_static("x-request-id")),
             trace: header(HeaderName::from_static("traceparent")),
-            state: Mutex::new(State { action, tee, additions: Additions::default(), finished: false }),
+            state: Mutex::new(State {
+                action,
+                tee,
+                additions: Additions::default(),
+                permit: Permit::none(),
+                finished: false,
+            }),
             policy: Arc::clone(policy),
             route,
         })
     }
 
-    /// Ends the request and hands over what its record is made of. The caller sees to it that this happens once.
-    pub(crate) fn finish(self: Arc<Self>, end: End, answer: Answer) {
+    /// What the call has to wait for before its handler begins.
+    pub(crate) fn admission(self: &Arc<Self>) -> Option<Admission> {
+        let policy = &self.policy;
+        let action = Arc::clone(&self.lock().action);
+        let wait = if action.delivery == Delivery::Guarded {
+            let (permit, receipt) =
+                policy.sink.intend(Draft::intent(Arc::clone(self), action), policy.deadline);
+            self.lock().permit = permit;
+            Wait::Intent(receipt)
+        } else if policy.overflow == Overflow::Block {
+            Wait::Room(policy.sink.reserve(policy.deadline))
+        } else {
+            return None;
+        };
+        Some(Admission { wait, exchange: Arc::clone(self) })
+    }
+
+    /// Ends the request and hands over what its record is made of. The caller sees to it that this happens once. An
+    /// answer that is to wait for the record gets a receipt.
+    pub(crate) fn finish(self: Arc<Self>, end: End, answer: Answer) -> Option<Receipt> {
         let mut state = self.lock();
         state.finished = true;
+        let action = Arc::clone(&state.action);
         let additions = std::mem::take(&mut state.additions);
         let tee = std::mem::take(&mut state.tee);
-        let action = Arc::clone(&state.action);
+        let permit = std::mem::take(&mut state.permit);
         drop(state);
         let policy = Arc::clone(&self.policy);
-        policy.sink.accept(Draft::new(self, action, end, answer, additions, tee));
+        let waits = action.delivery == Delivery::Durable && end == End::Answered;
+        let draft = Draft::new(self, action, end, Ended { answer, additions, tee, permit });
+        if waits {
+            return Some(policy.sink.store(draft, policy.deadline));
+        }
+        policy.sink.accept(draft);
+        None
+    }
+
+    pub(crate) fn delivery(&self) -> Delivery {
+        self.lock().action.delivery
+    }
+
+    pub(crate) fn is_grpc(&self) -> bool {
+        self.lock().action.grpc_service.is_some()
+    }
+
+    /// The `requestID`: what the request has as `x-request-id`, else the event's id.
+    pub(crate) fn request_id(&self) -> String {
+        header_text(self.request_id.as_ref()).unwrap_or_else(|| id::format(self.id))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -100,6 +150,35 @@ impl Exchange {
     pub(crate) fn response_tee(&self, headers: &HeaderMap) -> Tee {
         let cap = if self.lock().action.level >= Level::RequestResponse { self.policy.body_cap } else { 0 };
         Tee::new(BodyKind::of(headers), cap)
+    }
+}
+
+/// What a call waits for before its handler begins.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    wait: Wait,
+    pub(crate) exchange: Arc<Exchange>,
+}
+
+#[derive(Debug)]
+enum Wait {
+    /// Until the intent is on disk.
+    Intent(Receipt),
+    /// Until there is room for the record.
+    Room(Receipt<Permit>),
+}
+
+impl Future for Admission {
+    type Output = Result<(), AuditUnavailable>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.wait {
+            Wait::Intent(receipt) => Pin::new(receipt).poll(cx),
+            Wait::Room(receipt) => {
+                let room = ready!(Pin::new(receipt).poll(cx));
+                Poll::Ready(room.map(|permit| self.exchange.lock().permit = permit))
+            }
+        }
     }
 }
 

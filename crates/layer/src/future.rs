@@ -1,56 +1,212 @@
 //! The response on its way.
 
 use std::{
-    future::Future,
+    fmt, mem,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use http::Response;
+use bytes::{Buf, Bytes};
+use http::{Request, Response, response::Parts};
 use http_body::Body;
 use pin_project_lite::pin_project;
+use tower_service::Service;
 
-use crate::{ResponseBody, guard::Guard, outcome::End};
+use crate::{
+    RequestBody, ResponseBody,
+    body::Frames,
+    delivery::Receipt,
+    exchange::{Admission, Exchange},
+    guard::Guard,
+    outcome::End,
+    refusal,
+};
+
+/// An answer that waits for its record is held back up to here; of a longer one only the end is.
+const MAX_HELD_BYTES: usize = 64 * 1024;
+
+/// And up to as many frames.
+const MAX_HELD_FRAMES: usize = 64;
 
 pin_project! {
     /// Response future of [`AuditService`](crate::AuditService). Dropped before it is ready, it records that the caller
     /// went away.
-    #[derive(Debug)]
-    pub struct ResponseFuture<F> {
+    pub struct ResponseFuture<S, B, R>
+    where
+        S: Service<Request<RequestBody<B>>>,
+        R: Body,
+    {
         // Dropped first: what the handler adds in its destructors is part of the record.
         #[pin]
-        inner: F,
+        state: State<S, B, R>,
         guard: Guard,
     }
 }
 
-impl<F> ResponseFuture<F> {
-    pub(crate) fn new(inner: F, guard: Guard) -> Self {
-        Self { inner, guard }
+pin_project! {
+    #[project = StateProjection]
+    enum State<S, B, R>
+    where
+        S: Service<Request<RequestBody<B>>>,
+        R: Body,
+    {
+        /// The handler may not begin yet.
+        Admitting { admission: Admission, call: Option<(S, Request<RequestBody<B>>)> },
+        Calling { #[pin] inner: S::Future },
+        /// The answer is there, and read as far as it is ready.
+        Holding { head: Option<Parts>, body: Option<Pin<Box<R>>>, frames: Frames<R>, bytes: usize },
+        /// The answer waits for its record.
+        Storing { receipt: Receipt, exchange: Arc<Exchange>, response: Option<Response<ResponseBody<R>>> },
     }
 }
 
-impl<F, B, E> Future for ResponseFuture<F>
+impl<S, B, R> ResponseFuture<S, B, R>
 where
-    F: Future<Output = Result<Response<B>, E>>,
-    B: Body,
+    S: Service<Request<RequestBody<B>>>,
+    R: Body,
 {
-    type Output = Result<Response<ResponseBody<B>>, E>;
+    pub(crate) fn calling(inner: S::Future, guard: Guard) -> Self {
+        Self { state: State::Calling { inner }, guard }
+    }
+
+    pub(crate) fn admitting(
+        admission: Admission,
+        service: S,
+        request: Request<RequestBody<B>>,
+        guard: Guard,
+    ) -> Self {
+        Self { state: State::Admitting { admission, call: Some((service, request)) }, guard }
+    }
+}
+
+impl<S, B, R> Future for ResponseFuture<S, B, R>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
+    R: Body<Data: From<Bytes>>,
+{
+    type Output = Result<Response<ResponseBody<R>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let result = ready!(this.guard.watch(|| this.inner.poll(cx)));
-        // From here on the body holds it.
-        let mut guard = std::mem::replace(this.guard, Guard::new(None));
-        Poll::Ready(match result {
-            Ok(response) => {
-                guard.head(&response);
-                Ok(response.map(|body| ResponseBody::new(body, guard)))
-            }
-            Err(error) => {
-                guard.end(End::ServiceFailed);
-                Err(error)
-            }
-        })
+        let mut this = self.project();
+        loop {
+            let next = match this.state.as_mut().project() {
+                StateProjection::Admitting { admission, call } => {
+                    let admitted = ready!(Pin::new(&mut *admission).poll(cx));
+                    match (admitted, call.take()) {
+                        (Ok(()), Some((mut service, request))) => {
+                            State::Calling { inner: this.guard.watch(|| service.call(request)) }
+                        }
+                        (Err(unavailable), _) => {
+                            this.guard.refuse(unavailable);
+                            return Poll::Ready(Ok(refusal::response(&admission.exchange, unavailable)));
+                        }
+                        // It was polled after it had panicked.
+                        (Ok(()), None) => return Poll::Pending,
+                    }
+                }
+                StateProjection::Calling { inner } => match ready!(this.guard.watch(|| inner.poll(cx))) {
+                    Ok(response) => {
+                        this.guard.head(&response);
+                        // From here on the body holds it.
+                        match this.guard.durable() {
+                            None => return Poll::Ready(Ok(answer(response, take(this.guard)))),
+                            Some(exchange) => match this.guard.take_receipt() {
+                                Some(receipt) => {
+                                    let response = Some(answer(response, Guard::new(None)));
+                                    State::Storing { receipt, exchange, response }
+                                }
+                                None => {
+                                    let (head, body) = response.into_parts();
+                                    let (head, body) = (Some(head), Some(Box::pin(body)));
+                                    State::Holding { head, body, frames: Frames::<R>::new(), bytes: 0 }
+                                }
+                            },
+                        }
+                    }
+                    Err(error) => {
+                        this.guard.end(End::ServiceFailed);
+                        return Poll::Ready(Err(error));
+                    }
+                },
+                StateProjection::Holding { head, body, frames, bytes } => {
+                    let exchange = this.guard.durable();
+                    let ready = body.as_mut().is_none_or(|body| hold(body, frames, bytes, this.guard, cx));
+                    let (Some(head), Some(body)) = (head.take(), body.take()) else { return Poll::Pending };
+                    let frames = mem::take(frames);
+                    let receipt = this.guard.take_receipt().filter(|_| ready);
+                    let body = ResponseBody::resumed(frames, body, take(this.guard));
+                    let response = Response::from_parts(head, body);
+                    match (receipt, exchange) {
+                        (Some(receipt), Some(exchange)) => {
+                            State::Storing { receipt, exchange, response: Some(response) }
+                        }
+                        _ => return Poll::Ready(Ok(response)),
+                    }
+                }
+                StateProjection::Storing { receipt, exchange, response } => {
+                    let stored = ready!(Pin::new(receipt).poll(cx));
+                    let response = match (stored, response.take()) {
+                        (Ok(_), Some(response)) => response,
+                        (Ok(_), None) => return Poll::Pending,
+                        (Err(unavailable), _) => refusal::response(exchange, unavailable),
+                    };
+                    return Poll::Ready(Ok(response));
+                }
+            };
+            this.state.set(next);
+        }
     }
+}
+
+impl<S, B, R> fmt::Debug for ResponseFuture<S, B, R>
+where
+    S: Service<Request<RequestBody<B>>>,
+    R: Body,
+{
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("ResponseFuture").field("guard", &self.guard).finish_non_exhaustive()
+    }
+}
+
+fn take(guard: &mut Guard) -> Guard {
+    mem::replace(guard, Guard::new(None))
+}
+
+fn answer<R: Body>(response: Response<R>, guard: Guard) -> Response<ResponseBody<R>> {
+    response.map(|body| ResponseBody::new(body, guard))
+}
+
+/// Reads a body as far as it is ready; `true` if that is to its end.
+fn hold<R: Body>(
+    body: &mut Pin<Box<R>>,
+    frames: &mut Frames<R>,
+    bytes: &mut usize,
+    guard: &mut Guard,
+    cx: &mut Context<'_>,
+) -> bool {
+    while *bytes <= MAX_HELD_BYTES && frames.len() < MAX_HELD_FRAMES {
+        match guard.watch(|| body.as_mut().poll_frame(cx)) {
+            Poll::Pending => return false,
+            Poll::Ready(None) => {
+                guard.end(End::Answered);
+                return true;
+            }
+            Poll::Ready(Some(Err(error))) => {
+                guard.end(End::BodyFailed);
+                frames.push_back(Err(error));
+                return false;
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                guard.frame(&frame);
+                *bytes += frame.data_ref().map_or(0, Buf::remaining);
+                frames.push_back(Ok(frame));
+                if body.is_end_stream() || guard.has_ended() {
+                    guard.end(End::Answered);
+                    return true;
+                }
+            }
+        }
+    }
+    false
 }

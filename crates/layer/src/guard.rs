@@ -7,6 +7,8 @@ use http::{Method, Response, StatusCode, header};
 use http_body::{Body, Frame};
 
 use crate::{
+    Delivery,
+    delivery::{AuditUnavailable, Receipt},
     exchange::{Answer, Exchange},
     outcome::{self, End},
 };
@@ -21,11 +23,22 @@ pub(crate) struct Guard {
     expected: Option<u64>,
     /// Foreign code is running. If it does not come back it panicked.
     entered: bool,
+    /// The answer waits for its record.
+    durable: Option<Arc<Exchange>>,
+    /// What it waits for, once the record is made.
+    receipt: Option<Receipt>,
 }
 
 impl Guard {
     pub(crate) fn new(exchange: Option<Arc<Exchange>>) -> Self {
-        Self { exchange, answer: Answer::default(), expected: None, entered: false }
+        Self {
+            exchange,
+            answer: Answer::default(),
+            expected: None,
+            entered: false,
+            durable: None,
+            receipt: None,
+        }
     }
 
     /// Runs the service's own code. A panic passes through and is remembered.
@@ -42,6 +55,7 @@ impl Guard {
         let (status, headers) = (response.status(), response.headers());
         let content_length =
             || headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        self.durable = (exchange.delivery() == Delivery::Durable).then(|| Arc::clone(exchange));
         self.answer = Answer {
             status: Some(status),
             grpc: outcome::grpc_status(headers),
@@ -71,6 +85,36 @@ impl Guard {
         }
     }
 
+    /// The call is not served.
+    pub(crate) fn refuse(&mut self, unavailable: AuditUnavailable) {
+        self.answer.status = Some(StatusCode::SERVICE_UNAVAILABLE);
+        self.end(End::Refused(unavailable.reason()));
+    }
+
+    /// If the answer waits for its record: whose it is.
+    pub(crate) fn durable(&self) -> Option<Arc<Exchange>> {
+        self.durable.clone()
+    }
+
+    /// The record is still to be made, and the answer's end waits for it.
+    pub(crate) fn owes_receipt(&self) -> bool {
+        self.durable.is_some() && !self.has_ended()
+    }
+
+    /// The frame that was seen last is the last one, and has to wait: servers that have as many bytes as were announced
+    /// do not ask for the end.
+    pub(crate) fn holds_last_frame(&self) -> bool {
+        self.owes_receipt() && self.expected == Some(self.answer.tee.seen)
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.exchange.is_none()
+    }
+
+    pub(crate) fn take_receipt(&mut self) -> Option<Receipt> {
+        self.receipt.take()
+    }
+
     /// Writes the record, unless that has happened.
     pub(crate) fn end(&mut self, end: End) {
         if let Some(exchange) = self.exchange.take() {
@@ -78,7 +122,8 @@ impl Guard {
             let answer = std::mem::take(&mut self.answer);
             // This may be a destructor during a panic, and the sink may be the application's: a second panic would
             // abort the process.
-            let _ = std::panic::catch_unwind(AssertUnwindSafe(|| exchange.finish(end, answer)));
+            let receipt = std::panic::catch_unwind(AssertUnwindSafe(|| exchange.finish(end, answer)));
+            self.receipt = receipt.ok().flatten();
         }
     }
 }

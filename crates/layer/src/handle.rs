@@ -141,6 +141,14 @@ pub(crate) struct Additions {
     bytes: usize,
 }
 
+impl Additions {
+    /// Bytes of JSON in it.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn size(&self) -> usize {
+        self.bytes
+    }
+}
+
 fn insert(members: &mut Vec<(String, Json)>, name: &str, value: Option<Json>, room: &mut usize) {
     let Some(value) = value else { return };
     members.retain(|(known, _)| known != name);

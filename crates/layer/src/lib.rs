@@ -108,6 +108,7 @@ mod address;
 mod body;
 mod builder;
 mod capture;
+mod delivery;
 mod draft;
 mod exchange;
 mod future;
@@ -120,6 +121,7 @@ mod name;
 mod outcome;
 mod policy;
 mod redact;
+mod refusal;
 mod route;
 mod rule;
 #[cfg(feature = "grpc")]
@@ -136,6 +138,7 @@ pub use self::{
     body::{RequestBody, ResponseBody},
     builder::{BuildError, Builder, DEFAULT_BODY_CAP, MAX_BODY_CAP},
     capture::Level,
+    delivery::{AuditUnavailable, DEFAULT_DEADLINE, Delivery, Overflow, Permit, Promise, Receipt},
     draft::Draft,
     future::ResponseFuture,
     handle::Audit,

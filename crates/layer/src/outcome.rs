@@ -18,6 +18,7 @@
 //! | 499, or the caller went away | `ClientClosedRequest` |
 //! | 501 | `NotImplemented` |
 //! | 503 | `ServiceUnavailable` |
+//! | 503 of the layer's own | `AuditUnavailable` |
 //! | any other 5xx, a panic, a failed service or body | `InternalFailure` |
 //!
 //! `errorMessage` is the status's usual phrase, never text of the application: that could hold anything. Handlers say
@@ -38,6 +39,10 @@ pub(crate) enum End {
     ServiceFailed,
     /// The response's body failed.
     BodyFailed,
+    /// It was not served, since it could not be recorded. Why.
+    Refused(&'static str),
+    /// It has not ended: this is the intent to serve it.
+    Intended,
 }
 
 /// `errorCode` and `errorMessage`.
@@ -55,6 +60,8 @@ pub(crate) fn failure(end: End, status: Option<StatusCode>, grpc: Option<u16>) -
         End::Panicked => Some(("InternalFailure", "handler panicked")),
         End::ServiceFailed => Some(("InternalFailure", "service failed")),
         End::BodyFailed => Some(("InternalFailure", "response body failed")),
+        End::Refused(reason) => Some(("AuditUnavailable", reason)),
+        End::Intended => None,
     }
 }
 

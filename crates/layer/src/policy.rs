@@ -4,11 +4,12 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use http::{Method, header, request::Parts};
 
-use crate::{Level, Rule, Sink, identity::Chain, name, redact::Redactor, route::Route};
+use crate::{Delivery, Level, Overflow, Rule, Sink, identity::Chain, name, redact::Redactor, route::Route};
 
 /// Routes whose names are remembered. Beyond it names are derived anew each time.
 const MAX_ROUTES: usize = 1024;
@@ -19,6 +20,7 @@ pub(crate) struct Action {
     pub(crate) name: String,
     pub(crate) read_only: bool,
     pub(crate) level: Level,
+    pub(crate) delivery: Delivery,
     /// The full name of the gRPC service, for a gRPC call.
     pub(crate) grpc_service: Option<String>,
 }
@@ -29,6 +31,10 @@ type Actions = HashMap<Arc<str>, Vec<(Method, Arc<Action>)>>;
 pub(crate) struct Policy {
     pub(crate) service: String,
     pub(crate) level: Level,
+    pub(crate) delivery: Delivery,
+    pub(crate) overflow: Overflow,
+    /// How long a call waits for the sink.
+    pub(crate) deadline: Duration,
     pub(crate) body_cap: usize,
     pub(crate) rules: HashMap<(Method, String), Rule>,
     pub(crate) redactor: Redactor,
@@ -81,6 +87,7 @@ impl Policy {
             name: rule.name.unwrap_or(name),
             read_only: rule.read_only.unwrap_or(read_only),
             level: rule.level.unwrap_or(self.level),
+            delivery: rule.delivery.unwrap_or(self.delivery),
             grpc_service: grpc_service.map(str::to_owned),
         }
     }

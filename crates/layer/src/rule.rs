@@ -1,6 +1,6 @@
 //! What one route does differently from the rest.
 
-use crate::Level;
+use crate::{Delivery, Level};
 
 /// What one route does differently from the rest: see [`Builder::route`](crate::Builder::route).
 ///
@@ -16,6 +16,7 @@ pub struct Rule {
     pub(crate) name: Option<String>,
     pub(crate) level: Option<Level>,
     pub(crate) read_only: Option<bool>,
+    pub(crate) delivery: Option<Delivery>,
 }
 
 impl Rule {
@@ -43,6 +44,13 @@ impl Rule {
     #[must_use]
     pub fn read_only(mut self, read_only: bool) -> Self {
         self.read_only = Some(read_only);
+        self
+    }
+
+    /// How sure calls are to be recorded.
+    #[must_use]
+    pub fn delivery(mut self, delivery: Delivery) -> Self {
+        self.delivery = Some(delivery);
         self
     }
 }

@@ -2,6 +2,7 @@
 
 mod address;
 mod backlog;
+mod deadlines;
 mod inbox;
 mod session;
 
@@ -18,13 +19,18 @@ use sidetrail_record::{Record, limits};
 use tokio::sync::watch;
 
 pub use self::address::DEFAULT_COLLECTOR;
+pub(crate) use self::inbox::Reservation;
 use self::{
     address::Address,
     backlog::Backlog,
     inbox::Inbox,
     session::{Lost, Origin},
 };
-use crate::{BuildError, Sink, id};
+use crate::{
+    BuildError, Draft, Sink,
+    delivery::{Permit, Receipt},
+    id,
+};
 
 /// Records that may wait for the collector, unless the application says otherwise.
 const DEFAULT_EVENTS: usize = 16 * 1024;
@@ -117,6 +123,25 @@ impl Sender {
 impl Sink for Sender {
     fn record(&self, record: Record) {
         self.0.inbox.push(record);
+    }
+
+    /// The record is made on the sender's thread.
+    fn accept(&self, draft: Draft) {
+        self.0.inbox.push_draft(draft, None);
+    }
+
+    fn store(&self, draft: Draft, within: Duration) -> Receipt {
+        let (waiter, receipt) = self.0.inbox.deadlines.wait(within);
+        self.0.inbox.push_draft(draft, Some(waiter));
+        receipt
+    }
+
+    fn intend(&self, intent: Draft, within: Duration) -> (Permit, Receipt) {
+        self.0.inbox.intend(intent, within)
+    }
+
+    fn reserve(&self, within: Duration) -> Receipt<Permit> {
+        self.0.inbox.reserve(within)
     }
 }
 
@@ -236,6 +261,7 @@ fn start(
         runtime.block_on(async {
             tokio::select! {
                 () = run(&address, &origin, &inbox) => {}
+                () = inbox.deadlines.watch() => {}
                 () = inbox.past_deadline() => {}
             }
         });
@@ -249,7 +275,7 @@ fn start(
 }
 
 /// Connects again and again, until everything is delivered and nothing more will come.
-async fn run(address: &Address, origin: &Origin, inbox: &Inbox) {
+async fn run(address: &Address, origin: &Origin, inbox: &Arc<Inbox>) {
     let mut backlog = Backlog::default();
     let mut pause = PAUSES.0;
     let mut warned: Option<Instant> = None;

@@ -5,6 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
@@ -30,12 +31,12 @@ impl<S> AuditService<S> {
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for AuditService<S>
 where
-    S: Service<Request<RequestBody<ReqBody>>, Response = Response<ResBody>>,
-    ResBody: Body,
+    S: Service<Request<RequestBody<ReqBody>>, Response = Response<ResBody>> + Clone,
+    ResBody: Body<Data: From<Bytes>>,
 {
     type Response = Response<ResponseBody<ResBody>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<S, ReqBody, ResBody>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
@@ -48,9 +49,16 @@ where
             parts.extensions.insert(Audit::new(Arc::clone(exchange)));
         }
         let mut guard = Guard::new(exchange.clone());
+        let waits = exchange.as_ref().and_then(Exchange::admission);
         let request = Request::from_parts(parts, RequestBody::new(body, exchange));
         // `self.inner` is the one that was polled ready, and is called before anything else can happen to it.
-        let inner = guard.watch(|| self.inner.call(request));
-        ResponseFuture::new(inner, guard)
+        match waits {
+            None => ResponseFuture::calling(guard.watch(|| self.inner.call(request)), guard),
+            Some(admission) => {
+                let next = self.inner.clone();
+                let ready = std::mem::replace(&mut self.inner, next);
+                ResponseFuture::admitting(admission, ready, request, guard)
+            }
+        }
     }
 }

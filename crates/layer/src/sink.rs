@@ -3,11 +3,15 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use sidetrail_record::Record;
 
-use crate::Draft;
+use crate::{
+    Draft,
+    delivery::{AuditUnavailable, Permit, Receipt},
+};
 
 /// Takes finished records. [`Sender`](crate::Sender) delivers them to a collector, [`MemorySink`] keeps them for tests.
 #[diagnostic::on_unimplemented(
@@ -27,7 +31,38 @@ pub trait Sink: Send + Sync + 'static {
     fn accept(&self, draft: Draft) {
         self.record(draft.into_record());
     }
+
+    /// As [`accept`](Self::accept), and tells when the record is on disk: for calls that are
+    /// [`Durable`](crate::Delivery::Durable). The receipt has to be answered within that time.
+    ///
+    /// By default the record is taken and the receipt says no: the sink promises nothing.
+    fn store(&self, draft: Draft, within: Duration) -> Receipt {
+        let _ = within;
+        self.accept(draft);
+        Receipt::ready(Err(NO_PROMISE))
+    }
+
+    /// Takes the intent to serve a call, and tells when it is on disk: for calls that are
+    /// [`Guarded`](crate::Delivery::Guarded). A draft of the same call follows, with the permit, whatever the receipt
+    /// says. The receipt has to be answered within that time.
+    ///
+    /// By default the receipt says no.
+    fn intend(&self, intent: Draft, within: Duration) -> (Permit, Receipt) {
+        let _ = (intent, within);
+        (Permit::none(), Receipt::ready(Err(NO_PROMISE)))
+    }
+
+    /// Keeps a place for the record of a call that is about to be served: for [`Overflow::Block`](crate::Overflow::Block).
+    /// The receipt has to be answered within that time.
+    ///
+    /// By default there is always room.
+    fn reserve(&self, within: Duration) -> Receipt<Permit> {
+        let _ = within;
+        Receipt::ready(Ok(Permit::none()))
+    }
 }
+
+const NO_PROMISE: AuditUnavailable = AuditUnavailable::new("this sink cannot promise to store records");
 
 impl<S: Sink + ?Sized> Sink for Arc<S> {
     fn record(&self, record: Record) {
@@ -36,6 +71,18 @@ impl<S: Sink + ?Sized> Sink for Arc<S> {
 
     fn accept(&self, draft: Draft) {
         (**self).accept(draft);
+    }
+
+    fn store(&self, draft: Draft, within: Duration) -> Receipt {
+        (**self).store(draft, within)
+    }
+
+    fn intend(&self, intent: Draft, within: Duration) -> (Permit, Receipt) {
+        (**self).intend(intent, within)
+    }
+
+    fn reserve(&self, within: Duration) -> Receipt<Permit> {
+        (**self).reserve(within)
     }
 }
 
@@ -66,9 +113,19 @@ impl MemorySink {
     }
 }
 
+/// Its memory is all the disk it has: calls of every [`Delivery`](crate::Delivery) are served.
 impl Sink for MemorySink {
     fn record(&self, record: Record) {
         self.lock().push(record);
+    }
+
+    fn store(&self, draft: Draft, _: Duration) -> Receipt {
+        self.accept(draft);
+        Receipt::ready(Ok(()))
+    }
+
+    fn intend(&self, _: Draft, _: Duration) -> (Permit, Receipt) {
+        (Permit::none(), Receipt::ready(Ok(())))
     }
 }
 

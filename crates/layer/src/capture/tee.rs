@@ -59,6 +59,12 @@ impl Tee {
         Self { kind, kept: Vec::new(), cap, seen: 0, ended: false, scattered: false }
     }
 
+    /// Bytes that are kept.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn size(&self) -> usize {
+        self.kept.len()
+    }
+
     /// Takes note of a frame of data. It is only looked at, not consumed.
     pub(crate) fn push(&mut self, data: &impl Buf) {
         self.seen += data.remaining() as u64;

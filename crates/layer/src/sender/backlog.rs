@@ -1,10 +1,22 @@
 //! Events with their numbers, kept until the collector has them.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-use sidetrail_wire::ingest::v1::{Batch, Dropped, Event, event::Payload};
+use sidetrail_wire::ingest::v1::{Batch, Call, Dropped, Event, event::Payload};
 
-use super::inbox::Item;
+use super::{
+    deadlines::Waiter,
+    inbox::{self, Content, Inbox, Item},
+};
+use crate::delivery::AuditUnavailable;
+
+const REFUSED: AuditUnavailable = AuditUnavailable::new("the audit log refused the record");
 
 /// What a number and its framing add to an event at most.
 const FRAMING: usize = 32;
@@ -12,6 +24,9 @@ const FRAMING: usize = 32;
 #[derive(Debug)]
 struct Entry {
     event: Event,
+    waiter: Option<Waiter>,
+    /// The number of an intent, to be taken back should the collector refuse it.
+    intent: Option<Arc<AtomicU64>>,
     weight: usize,
     /// The last number that it takes: a receipt takes several.
     last: u64,
@@ -55,16 +70,46 @@ impl Backlog {
         self.entries.is_empty()
     }
 
-    /// Gives numbers.
-    pub(super) fn extend(&mut self, items: Vec<Item>) {
-        for Item { payload, weight } in items {
+    /// Makes the records that are not made yet, and gives numbers. Leaves the list empty.
+    pub(super) fn extend(&mut self, items: &mut Vec<Item>, inbox: &Inbox) {
+        for Item { content, mut weight, waiter, intent } in items.drain(..) {
             let sequence = self.last + 1;
-            self.last += match &payload {
-                Payload::Dropped(dropped) => dropped.count,
-                Payload::Call(_) | Payload::Record(_) | Payload::Intent(_) => 1,
+            let mut event = Event { sequence, ..Event::default() };
+            let mut announced = None;
+            event.payload = Some(match content {
+                Content::Payload(payload) => payload,
+                Content::Draft(draft) => {
+                    let call = Call::from(draft.into_record());
+                    let real = inbox::weight(&call);
+                    inbox.reweigh(weight, real);
+                    weight = real;
+                    Payload::Call(call)
+                }
+                Content::Intent(call) => {
+                    if let Some(number) = &intent {
+                        number.store(sequence, Ordering::Relaxed);
+                    }
+                    announced = intent.clone();
+                    Payload::Intent(call)
+                }
+            });
+            if let (Some(Payload::Call(_)), Some(number)) = (&event.payload, intent) {
+                event.completes = number.load(Ordering::Relaxed);
+            }
+            self.last += match &event.payload {
+                Some(Payload::Dropped(dropped)) => dropped.count,
+                _ => 1,
             };
-            let event = Event { sequence, payload: Some(payload), ..Event::default() };
-            self.entries.push_back(Entry { event, weight, last: self.last, sent: false, given_up: false });
+            let last = self.last;
+            self.entries.push_back(Entry {
+                event,
+                waiter,
+                intent: announced,
+                weight,
+                last,
+                sent: false,
+                given_up: false,
+            });
         }
     }
 
@@ -82,6 +127,10 @@ impl Backlog {
                 freed.bytes += entry.weight;
                 freed.given_up += usize::from(entry.given_up);
             }
+            // One that was given up has been told.
+            if let Some(waiter) = &entry.waiter {
+                waiter.resolve(Ok(()));
+            }
             self.entries.pop_front();
             self.sent = self.sent.saturating_sub(1);
         }
@@ -91,7 +140,7 @@ impl Backlog {
     /// The collector will not store this event. It acks it like any other.
     pub(super) fn refuse(&mut self, sequence: u64) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.event.sequence == sequence) {
-            entry.given_up = true;
+            entry.give_up();
         }
     }
 
@@ -104,7 +153,7 @@ impl Backlog {
             if entry.weight + FRAMING > limits.bytes && !entry.sent {
                 let dropped = Dropped { count: 1, reason: "too large".to_owned() };
                 entry.event.payload = Some(Payload::Dropped(dropped));
-                entry.given_up = true;
+                entry.give_up();
             }
             let weight = if entry.given_up { FRAMING } else { entry.weight + FRAMING };
             full = count == limits.events || count > 0 && size + weight > limits.bytes;
@@ -126,5 +175,19 @@ impl Backlog {
             .collect();
         self.sent += count;
         Some((Batch { events }, self.entries[self.sent - 1].last))
+    }
+}
+
+impl Entry {
+    /// It will never be stored, and there will be nothing to complete.
+    fn give_up(&mut self) {
+        self.given_up = true;
+        self.event.completes = 0;
+        if let Some(number) = &self.intent {
+            number.store(0, Ordering::Relaxed);
+        }
+        if let Some(waiter) = &self.waiter {
+            waiter.resolve(Err(REFUSED));
+        }
     }
 }

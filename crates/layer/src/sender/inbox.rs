@@ -1,9 +1,12 @@
 //! Where request threads leave records for the sender's thread: bounded, and locked for moments only.
 
+mod places;
+
 use std::{
+    collections::VecDeque,
     sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -13,27 +16,60 @@ use sidetrail_record::Record;
 use sidetrail_wire::ingest::v1::{Call, Dropped, event::Payload};
 use tokio::sync::{Notify, watch};
 
-use super::Stats;
+use self::places::RESERVED_BYTES;
+pub(crate) use self::places::Reservation;
+use super::{
+    Stats,
+    deadlines::{Deadlines, Waiter},
+};
+use crate::{
+    Draft,
+    delivery::{AuditUnavailable, Permit},
+};
 
 /// How often a full queue is logged.
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
+/// Calls whose records are not made yet. Beyond it those who bring them make them: the sender's thread is behind, and
+/// what a request leaves behind may hold on to more memory than its record.
+const MAX_UNMADE: usize = 512;
+
+/// How long the sender's thread sleeps between looks, before it wants to be woken.
+const LINGER: Duration = Duration::from_millis(1);
+
+const FULL: AuditUnavailable = AuditUnavailable::new("the queue of the audit log is full");
+const ENDED: AuditUnavailable = AuditUnavailable::new("the audit log is shutting down");
+
 /// One event without a number yet.
 #[derive(Debug)]
 pub(super) struct Item {
-    pub(super) payload: Payload,
+    pub(super) content: Content,
     /// What it counts in the bound on bytes; 0 for receipts.
     pub(super) weight: usize,
+    /// Who waits until it is on disk.
+    pub(super) waiter: Option<Waiter>,
+    /// The number of an intent: given by the intent, taken by what completes it.
+    pub(super) intent: Option<Arc<AtomicU64>>,
 }
 
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub(super) enum Content {
+    /// A call whose record is not made yet.
+    Draft(Box<Draft>),
+    Payload(Payload),
+    /// A call that is about to begin.
+    Intent(Call),
+}
+
+#[derive(Debug)]
+pub(crate) struct Inbox {
     state: Mutex<State>,
     max_events: usize,
     max_bytes: usize,
     connected: AtomicBool,
     /// There is something to take, or the end has come.
     pub(super) wake: Notify,
+    pub(super) deadlines: Deadlines,
     /// When the sender has to be done.
     deadline: watch::Sender<Option<tokio::time::Instant>>,
 }
@@ -41,12 +77,20 @@ pub(super) struct Inbox {
 #[derive(Debug, Default)]
 struct State {
     items: Vec<Item>,
-    /// Records and their weights, here and in the backlog.
+    /// How many of them are drafts.
+    unmade: usize,
+    /// The sender's thread sleeps until it is woken.
+    asleep: bool,
+    /// Records and their weights, here and in the backlog, and places that are kept.
     events: usize,
     bytes: usize,
+    /// Calls that wait for a place.
+    blocked: VecDeque<Waiter<Permit>>,
     accepted: u64,
     acked: u64,
     dropped: u64,
+    /// How many places are kept.
+    reserved: usize,
     closed: bool,
     /// When and at which count dropped records were last logged.
     warned: Option<(Instant, u64)>,
@@ -60,6 +104,7 @@ impl Inbox {
             max_bytes,
             connected: AtomicBool::new(false),
             wake: Notify::new(),
+            deadlines: Deadlines::default(),
             deadline: watch::Sender::new(None),
         }
     }
@@ -67,47 +112,100 @@ impl Inbox {
     /// Takes a record, or counts it as dropped.
     pub(super) fn push(&self, record: Record) {
         let call = Call::from(record);
-        let weight = call.encoded_len() + size_of::<Item>();
+        let weight = weight(&call);
+        let content = Content::Payload(Payload::Call(call));
+        self.put(self.lock(), Item { content, weight, waiter: None, intent: None }, false);
+    }
+
+    /// Takes a call that has ended, or counts its record as dropped.
+    pub(super) fn push_draft(&self, mut draft: Draft, waiter: Option<Waiter>) {
+        // It goes back at the end, when the record has a place of its own.
+        let reservation = draft.take_reservation();
+        let intent = reservation.as_ref().and_then(|reservation| reservation.intent.clone());
+        let weight = draft.weight() + size_of::<Item>();
         let mut state = self.lock();
+        let content = if state.unmade < MAX_UNMADE {
+            Content::Draft(Box::new(draft))
+        } else {
+            drop(state);
+            let call = Call::from(draft.into_record());
+            state = self.lock();
+            Content::Payload(Payload::Call(call))
+        };
+        self.put(state, Item { content, weight, waiter, intent }, reservation.is_some());
+    }
+
+    fn has_room(&self, state: &State, events: usize, bytes: usize) -> bool {
+        state.events + events <= self.max_events && state.bytes + bytes <= self.max_bytes
+    }
+
+    fn put(&self, mut state: MutexGuard<'_, State>, item: Item, place_is_kept: bool) {
         state.accepted += 1;
-        if state.closed {
+        let refused = if state.closed {
             state.drop_one();
-            return;
-        }
-        let was_empty = state.items.is_empty();
-        if state.events < self.max_events && state.bytes + weight <= self.max_bytes {
+            Some((item, ENDED))
+        } else if place_is_kept || self.has_room(&state, 1, item.weight) {
             state.events += 1;
-            state.bytes += weight;
-            state.items.push(Item { payload: Payload::Call(call), weight });
+            state.bytes += item.weight;
+            state.unmade += usize::from(matches!(item.content, Content::Draft(_)));
+            // Somebody waits: the sender's thread is not to linger.
+            state.asleep |= item.waiter.is_some();
+            state.items.push(item);
+            None
         } else {
             state.drop_one();
-            // The newest goes, and its place in the sequence says so.
-            match state.items.last_mut() {
-                Some(Item { payload: Payload::Dropped(dropped), .. }) => dropped.count += 1,
-                _ => {
-                    let payload = Payload::Dropped(Dropped { count: 1, reason: "overflow".to_owned() });
-                    state.items.push(Item { payload, weight: 0 });
-                }
-            }
-        }
+            state.leave_receipt();
+            Some((item, FULL))
+        };
+        let wake = std::mem::take(&mut state.asleep);
         drop(state);
-        if was_empty {
+        if wake {
             self.wake.notify_one();
+        }
+        if let Some((Item { waiter: Some(waiter), .. }, reason)) = refused {
+            waiter.resolve(Err(reason));
         }
     }
 
-    /// What came since the last time, in order.
-    pub(super) fn take(&self) -> Vec<Item> {
-        std::mem::take(&mut self.lock().items)
+    /// What came since the last time, in order, in exchange for an empty list.
+    pub(super) fn take(&self, spare: Vec<Item>) -> Vec<Item> {
+        let mut state = self.lock();
+        state.unmade = 0;
+        std::mem::replace(&mut state.items, spare)
+    }
+
+    /// Ends when there is something to take, or the inbox is closed.
+    pub(super) async fn filled(&self) {
+        // While much comes nobody has to wake us: that would cost every request a system call.
+        tokio::select! {
+            () = tokio::time::sleep(LINGER) => {}
+            () = self.wake.notified() => {}
+        }
+        let sleeps = {
+            let mut state = self.lock();
+            state.asleep = state.items.is_empty() && !state.closed;
+            state.asleep
+        };
+        if sleeps {
+            self.wake.notified().await;
+        }
+    }
+
+    /// A record weighs something else than its draft.
+    pub(super) fn reweigh(&self, before: usize, after: usize) {
+        let mut state = self.lock();
+        state.bytes = state.bytes + after - before;
     }
 
     /// Records that the collector has. `given_up` of them it will never store.
-    pub(super) fn free(&self, events: usize, bytes: usize, given_up: usize) {
+    pub(super) fn free(self: &Arc<Self>, events: usize, bytes: usize, given_up: usize) {
         let mut state = self.lock();
         state.events -= events;
         state.bytes -= bytes;
         state.acked += (events - given_up) as u64;
         state.dropped += given_up as u64;
+        drop(state);
+        self.unblock();
     }
 
     pub(super) fn set_connected(&self, connected: bool) {
@@ -126,7 +224,14 @@ impl Inbox {
     /// Takes nothing more. What is here has until the deadline, the earliest if there are several.
     pub(super) fn close(&self, time: Duration) {
         const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
-        self.lock().closed = true;
+        let blocked = {
+            let mut state = self.lock();
+            state.closed = true;
+            std::mem::take(&mut state.blocked)
+        };
+        for waiter in blocked {
+            waiter.resolve(Err(ENDED));
+        }
         let deadline = tokio::time::Instant::now() + time.min(FOR_EVER);
         self.deadline.send_if_modified(|current| {
             let earlier = current.is_none_or(|current| deadline < current);
@@ -164,10 +269,15 @@ impl Inbox {
     /// The end: whatever is still here is lost. Returns how many records that are.
     pub(super) fn give_up(&self) -> u64 {
         let mut state = self.lock();
-        let lost = state.events as u64;
+        let lost = (state.events - state.reserved) as u64;
         state.closed = true;
         state.dropped += lost;
-        (state.events, state.bytes, state.items) = (0, 0, Vec::new());
+        state.events = state.reserved;
+        state.bytes = state.reserved * RESERVED_BYTES;
+        let items = std::mem::take(&mut state.items);
+        drop(state);
+        // Not under the lock: their waiters are told.
+        drop(items);
         lost
     }
 
@@ -177,7 +287,7 @@ impl Inbox {
             accepted: state.accepted,
             acked: state.acked,
             dropped: state.dropped,
-            queued: state.events as u64,
+            queued: (state.events - state.reserved) as u64,
             connected: self.connected.load(Ordering::Relaxed),
         }
     }
@@ -198,4 +308,21 @@ impl State {
             self.warned = Some((Instant::now(), self.dropped));
         }
     }
+
+    /// The newest goes, and its place in the sequence says so.
+    fn leave_receipt(&mut self) {
+        match self.items.last_mut() {
+            Some(Item { content: Content::Payload(Payload::Dropped(dropped)), .. }) => dropped.count += 1,
+            _ => {
+                let payload = Payload::Dropped(Dropped { count: 1, reason: "overflow".to_owned() });
+                let content = Content::Payload(payload);
+                self.items.push(Item { content, weight: 0, waiter: None, intent: None });
+            }
+        }
+    }
+}
+
+/// What a call counts in the bound on bytes.
+pub(super) fn weight(call: &Call) -> usize {
+    call.encoded_len() + size_of::<Item>()
 }

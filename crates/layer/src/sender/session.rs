@@ -1,6 +1,6 @@
 //! One connection to a collector, from Hello to Goodbye or to its loss.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use sidetrail_wire::ingest::v1::{
     DeliverRequest, DeliverResponse, Goodbye, Heartbeat, Hello, PROTOCOL_VERSION, Welcome,
@@ -56,7 +56,7 @@ impl Lost {
 pub(super) async fn run(
     address: &Address,
     origin: &Origin,
-    inbox: &Inbox,
+    inbox: &Arc<Inbox>,
     backlog: &mut Backlog,
 ) -> Result<(), Lost> {
     let (mut session, welcome) = Session::open(address, origin).await?;
@@ -108,14 +108,16 @@ impl Session {
 
     async fn deliver(
         &mut self,
-        inbox: &Inbox,
+        inbox: &Arc<Inbox>,
         backlog: &mut Backlog,
         limits: BatchLimits,
     ) -> Result<(), Lost> {
         let mut heartbeat = Instant::now() + HEARTBEAT_EVERY;
+        let mut taken = Vec::new();
         loop {
             while self.in_flight.len() < MAX_IN_FLIGHT {
-                backlog.extend(inbox.take());
+                taken = inbox.take(taken);
+                backlog.extend(&mut taken, inbox);
                 let Some((batch, last)) = backlog.next_batch(limits, !self.in_flight.is_empty()) else {
                     break;
                 };
@@ -132,7 +134,7 @@ impl Session {
                     Ok(None) => return Err(Lost::new("collector closed the stream")),
                     Err(status) => return Err(Lost::new(status)),
                 },
-                () = inbox.wake.notified() => {}
+                () = inbox.filled(), if self.in_flight.len() < MAX_IN_FLIGHT => {}
                 () = sleep_until(heartbeat) => {
                     heartbeat = Instant::now() + HEARTBEAT_EVERY;
                     if self.in_flight.is_empty() {
@@ -148,7 +150,7 @@ impl Session {
         self.outgoing.try_send(request).map_err(|_| Lost::new("stream to the collector is stuck or closed"))
     }
 
-    fn answer(&mut self, response: DeliverResponse, inbox: &Inbox, backlog: &mut Backlog) {
+    fn answer(&mut self, response: DeliverResponse, inbox: &Arc<Inbox>, backlog: &mut Backlog) {
         match response.message {
             Some(Response::Ack(ack)) => {
                 free(inbox, backlog, ack.sequence);
@@ -173,7 +175,7 @@ impl Session {
     }
 }
 
-fn free(inbox: &Inbox, backlog: &mut Backlog, sequence: u64) {
+fn free(inbox: &Arc<Inbox>, backlog: &mut Backlog, sequence: u64) {
     let freed = backlog.ack(sequence);
     inbox.free(freed.events, freed.bytes, freed.given_up);
 }

@@ -165,7 +165,7 @@ async fn a_service_or_body_that_fails() {
     let (layer2, records) = layer();
     let app = layer2.layer(service(async |_| Ok(response(Script::new([data("1"), Step::Fail])))));
     let body = app.oneshot(request(Method::GET, "/orders")).await.unwrap().into_body();
-    assert_eq!(body.collect().await.unwrap_err(), "body failed");
+    assert_eq!(body.collect().await.unwrap_err().to_string(), "body failed");
     assert_eq!(only(&records)["errorMessage"], "response body failed");
 }
 

@@ -19,12 +19,12 @@ use tower::{Layer, ServiceExt};
 enum Seen {
     Data(Bytes),
     Trailers(HeaderMap),
-    Failed(&'static str),
+    Failed(String),
     Pending,
     End,
 }
 
-fn read<B: Body<Data = Bytes, Error = &'static str>>(body: B) -> Vec<(bool, u64, Option<u64>, Seen)> {
+fn read<B: Body<Data = Bytes, Error: ToString>>(body: B) -> Vec<(bool, u64, Option<u64>, Seen)> {
     let mut body = pin!(body);
     let mut context = Context::from_waker(Waker::noop());
     let mut seen = Vec::new();
@@ -34,7 +34,7 @@ fn read<B: Body<Data = Bytes, Error = &'static str>>(body: B) -> Vec<(bool, u64,
         let step = match body.as_mut().poll_frame(&mut context) {
             Poll::Pending => Seen::Pending,
             Poll::Ready(None) => Seen::End,
-            Poll::Ready(Some(Err(error))) => Seen::Failed(error),
+            Poll::Ready(Some(Err(error))) => Seen::Failed(error.to_string()),
             Poll::Ready(Some(Ok(frame))) => match frame.into_data().map_err(Frame::into_trailers) {
                 Ok(data) => Seen::Data(data),
                 Err(trailers) => Seen::Trailers(trailers.unwrap()),
