@@ -4,6 +4,7 @@
 
 #[cfg(feature = "axum")]
 mod axum;
+mod delivery;
 mod outcomes;
 mod passthrough;
 #[cfg(feature = "grpc")]

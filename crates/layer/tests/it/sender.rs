@@ -1,5 +1,7 @@
 //! The sender against a collector that answers by script.
 
+mod delivery;
+
 use std::{
     path::{Path, PathBuf},
     pin::Pin,
@@ -33,6 +35,8 @@ struct Collector(Arc<Mutex<Log>>);
 struct Log {
     /// First and last number of each event stored, with its payload.
     stored: Vec<(u64, u64, Payload)>,
+    /// Numbers of calls, and the intents that they complete.
+    completed: Vec<(u64, u64)>,
     sources: Vec<Vec<u8>>,
     /// Batches received, those already stored included.
     batches: usize,
@@ -53,6 +57,7 @@ impl Log {
     }
 
     fn store(&mut self, event: Event) {
+        let completes = (event.sequence, event.completes);
         let payload = event.payload.unwrap();
         let count = match &payload {
             Payload::Dropped(dropped) => dropped.count,
@@ -62,6 +67,7 @@ impl Log {
         if first > self.last() {
             assert_eq!(first, self.last() + 1, "no gap");
             self.stored.push((first, last, payload));
+            self.completed.extend(Some(completes).filter(|(_, intent)| *intent > 0));
         } else {
             assert!(last <= self.last(), "an event once sent does not change");
         }
