@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
@@ -180,16 +180,15 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        let mut hint = self.inner.size_hint();
-        if let Some(hold) = &self.hold {
-            let read = hold.frames.iter().flatten().chain(&hold.last);
-            let size = read.filter_map(Frame::data_ref).map(|data| bytes::Buf::remaining(data) as u64).sum();
-            let upper = hint.upper().and_then(|upper: u64| upper.checked_add(size));
-            hint.set_lower(hint.lower().saturating_add(size));
-            if let Some(upper) = upper {
-                hint.set_upper(upper);
-            }
+        let rest = self.inner.size_hint();
+        let Some(hold) = &self.hold else { return rest };
+        let read = hold.frames.iter().flatten().chain(&hold.last);
+        let size: u64 = read.filter_map(Frame::data_ref).map(|data| data.remaining() as u64).sum();
+        let mut hint = SizeHint::new();
+        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(size)) {
+            hint.set_upper(upper);
         }
+        hint.set_lower(rest.lower().saturating_add(size));
         hint
     }
 }

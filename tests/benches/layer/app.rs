@@ -11,12 +11,13 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, Query};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use axum_tracing_opentelemetry::middleware::OtelAxumLayer;
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sidetrail::{AuditLayer, JwtClaims};
+use sidetrail::{AuditLayer, Delivery, JwtClaims};
 use sidetrail_tests::{START, STOP, wait_for};
 use tower::ServiceExt;
 use tower_http::trace::{DefaultMakeSpan, DefaultOnRequest, DefaultOnResponse, TraceLayer};
@@ -36,11 +37,15 @@ pub(crate) enum Middleware {
     Queue,
     /// The layer and its sender, connected to a collector's socket.
     Sender,
+    /// And answers wait until their records are acked.
+    Durable,
     /// `TraceLayer` with the request's headers in the span and a line when it is answered, as JSON, on a non-blocking
     /// writer.
     Trace,
     /// And a line when it comes.
     TraceBoth,
+    /// `axum-tracing-opentelemetry`, with a tracer that exports nothing.
+    Otel,
 }
 
 /// What is asked.
@@ -81,9 +86,13 @@ impl App {
                 let layer = AuditLayer::builder("orders.example.com").sink(Arc::clone(&queue)).build()?;
                 (routes.layer(layer), Background::Queue(queue))
             }
-            Middleware::Sender => {
+            Middleware::Sender | Middleware::Durable => {
                 let server = Server::start()?;
-                let layer = AuditLayer::builder("orders.example.com").collector(server.address()).build()?;
+                let waits = middleware == Middleware::Durable;
+                let layer = AuditLayer::builder("orders.example.com")
+                    .delivery(if waits { Delivery::Durable } else { Delivery::Buffered })
+                    .collector(server.address())
+                    .build()?;
                 wait_for("the sender's connection", START, || Ok(layer.stats().connected.then_some(())))?;
                 (routes.layer(layer.clone()), Background::Sender(layer, server))
             }
@@ -96,6 +105,7 @@ impl App {
                     .on_response(DefaultOnResponse::new().level(Level::INFO));
                 (routes.layer(layer), Background::Trace(Arc::clone(log), lines))
             }
+            Middleware::Otel => (routes.layer(OtelAxumLayer::default()), Background::None),
         };
         let body = body()?;
         let post = Request::post("/orders").header(header::CONTENT_TYPE, "application/json");
@@ -134,6 +144,18 @@ impl App {
             }
         };
         wait_for("the background", STOP, || Ok(is_idle().then_some(())))
+    }
+
+    /// The routes with what is around them.
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        match &self.background {
+            Background::Sender(layer, _) => layer.stats().dropped,
+            Background::Queue(_) | Background::Trace(..) | Background::None => 0,
+        }
     }
 
     /// Ends the background.

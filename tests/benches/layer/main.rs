@@ -9,17 +9,21 @@
 
 mod app;
 mod instructions;
+mod otel;
 #[path = "../shared.rs"]
 mod shared;
 mod sink;
+mod wrk;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use serde_json::json;
+use tokio::runtime::Runtime;
 
 use app::{App, Call, Log, Middleware};
 
@@ -41,13 +45,19 @@ struct Arguments {
     /// Only send `--requests` to one router: what runs under valgrind
     #[arg(long, hide = true, value_name = "INDEX")]
     only: Option<usize>,
+    /// Do not measure throughput
+    #[arg(long)]
+    no_wrk: bool,
+    /// Serve one router over HTTP: what runs under wrk
+    #[arg(long, hide = true)]
+    serve: bool,
     /// Cargo says so
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 /// The routers, and the calls that each gets.
-const CASES: [(Middleware, Call); 9] = [
+const CASES: [(Middleware, Call); 11] = [
     (Middleware::None, Call::Get),
     (Middleware::Queue, Call::Get),
     (Middleware::Sender, Call::Get),
@@ -57,55 +67,115 @@ const CASES: [(Middleware, Call); 9] = [
     (Middleware::Queue, Call::Post),
     (Middleware::Sender, Call::Post),
     (Middleware::Trace, Call::Post),
+    (Middleware::Durable, Call::Get),
+    (Middleware::Otel, Call::Get),
 ];
+
+/// How many of them run side by side. The last has a subscriber of its own.
+const TOGETHER: usize = CASES.len() - 1;
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     if let Some(index) = arguments.only {
-        let (middleware, call) = *CASES.get(index).context("no such case")?;
-        let app = App::start(middleware, &Log::start()?)?;
-        return runtime.block_on(app.call(call, arguments.requests));
+        return only(&arguments, index, &runtime);
     }
 
     let load = shared::warn_of_load()?;
     let log = Log::start()?;
+    let mut times = measure(&arguments, &CASES[..TOGETHER], &log, &runtime)?;
+    tracing::dispatcher::with_default(&otel::subscriber(), || {
+        times.extend(measure(&arguments, &CASES[TOGETHER..], &log, &runtime)?);
+        anyhow::Ok(())
+    })?;
+    for times in &mut times {
+        times.sort_by(f64::total_cmp);
+    }
+    let counted = if arguments.no_instructions { None } else { instructions::count(CASES.len())? };
+    let position = |wanted| CASES.iter().position(|case| *case == wanted).unwrap_or(0);
+    let throughput = if arguments.no_wrk {
+        None
+    } else {
+        wrk::ratio(position((Middleware::None, Call::Get)), position((Middleware::Sender, Call::Get)))?
+    };
+    report(&arguments, load, &times, counted.as_deref(), throughput);
+    Ok(())
+}
+
+/// One router in a process of its own.
+fn only(arguments: &Arguments, index: usize, runtime: &Runtime) -> Result<()> {
+    /// Fewer than the sender takes from requests without their help.
+    const AT_ONCE: u64 = 250;
+    let (middleware, call) = *CASES.get(index).context("no such case")?;
+    let log = Log::start()?;
+    let app = App::start(middleware, &log)?;
+    if arguments.serve {
+        return wrk::serve(&app);
+    }
+    let run = || {
+        for _ in 0..arguments.requests / AT_ONCE {
+            runtime.block_on(app.call(call, AT_ONCE))?;
+            app.catch_up()?;
+        }
+        Ok(())
+    };
+    if middleware == Middleware::Otel {
+        tracing::dispatcher::with_default(&otel::subscriber(), run)
+    } else {
+        run()
+    }
+}
+
+/// The times of each case, one a round.
+fn measure(
+    arguments: &Arguments,
+    cases: &[(Middleware, Call)],
+    log: &Arc<Log>,
+    runtime: &Runtime,
+) -> Result<Vec<Vec<f64>>> {
     let mut apps = HashMap::new();
-    for (middleware, _) in CASES {
-        if let Entry::Vacant(place) = apps.entry(middleware) {
-            place.insert(App::start(middleware, &log)?);
+    for (middleware, _) in cases {
+        if let Entry::Vacant(place) = apps.entry(*middleware) {
+            place.insert(App::start(*middleware, log)?);
         }
     }
-    let mut times = vec![Vec::new(); CASES.len()];
+    let mut times = vec![Vec::new(); cases.len()];
     // The first round warms up.
     for round in 0..=arguments.rounds {
-        for ((middleware, call), times) in CASES.iter().zip(&mut times) {
+        for ((middleware, call), times) in cases.iter().zip(&mut times) {
             let app = &apps[middleware];
+            // A call that waits for the collector takes a hundred times as long.
+            let requests = if *middleware == Middleware::Durable {
+                arguments.requests / 10 + 1
+            } else {
+                arguments.requests
+            };
             let began = Instant::now();
-            runtime.block_on(app.call(*call, arguments.requests))?;
+            runtime.block_on(app.call(*call, requests))?;
             let time = began.elapsed();
             app.catch_up()?;
             if round > 0 {
-                times.push(per_request(time, arguments.requests));
+                times.push(per_request(time, requests));
             }
         }
     }
     for app in apps.into_values() {
         app.finish()?;
     }
-    for times in &mut times {
-        times.sort_by(f64::total_cmp);
-    }
-    let counted = if arguments.no_instructions { None } else { instructions::count(CASES.len())? };
-    report(&arguments, load, &times, counted.as_deref());
-    Ok(())
+    Ok(times)
 }
 
 fn per_request(time: Duration, requests: u64) -> f64 {
     time.as_nanos() as f64 / requests as f64
 }
 
-fn report(arguments: &Arguments, load: f64, times: &[Vec<f64>], counted: Option<&[f64]>) {
+fn report(
+    arguments: &Arguments,
+    load: f64,
+    times: &[Vec<f64>],
+    counted: Option<&[f64]>,
+    throughput: Option<(f64, f64)>,
+) {
     eprintln!("{:<32} {:>9} {:>9} {:>13}", "per request", "min ns", "median ns", "instructions");
     for (index, (middleware, call)) in CASES.iter().enumerate() {
         let count =
@@ -142,6 +212,16 @@ fn report(arguments: &Arguments, load: f64, times: &[Vec<f64>], counted: Option<
         "added_instructions_body_1k": added_instructions(Middleware::Sender, Call::Post),
         "tracelayer_added_instructions": added_instructions(Middleware::Trace, Call::Get),
         "ratio_to_tracelayer_instructions": ratio_instructions(Call::Get),
+        "added_instructions_metadata_queue": added_instructions(Middleware::Queue, Call::Get),
+        "added_instructions_body_1k_queue": added_instructions(Middleware::Queue, Call::Post),
+        "added_ns_durable": added_ns(Middleware::Durable, Call::Get).round(),
+        "otel_added_ns": added_ns(Middleware::Otel, Call::Get).round(),
+        "otel_added_instructions": added_instructions(Middleware::Otel, Call::Get),
+        "ratio_to_otel": shared::round(
+            added_ns(Middleware::Sender, Call::Get) / added_ns(Middleware::Otel, Call::Get)
+        ),
+        "wrk_ratio_to_bare": throughput.map(|(ratio, _)| shared::round(ratio)),
+        "wrk_bare_per_second": throughput.map(|(_, rate)| rate.round()),
         "requests": arguments.requests,
         "rounds": arguments.rounds,
         "load": load,

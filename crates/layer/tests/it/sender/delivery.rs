@@ -32,7 +32,11 @@ fn app(
 }
 
 async fn status(layer: &AuditLayer) -> StatusCode {
-    app(layer).oneshot(request(Method::POST, "/orders")).await.unwrap().status()
+    let response = app(layer).oneshot(request(Method::POST, "/orders")).await.unwrap();
+    let size = http_body::Body::size_hint(response.body()).exact();
+    let status = response.status();
+    assert_eq!(size.unwrap(), crate::support::collect(response.into_body()).await.0.len() as u64);
+    status
 }
 
 fn kinds(log: &Log) -> String {
