@@ -88,10 +88,11 @@ impl Writer {
             service: "shop".to_owned(),
             instance: "shop-1".to_owned(),
             first: self.next,
-            last: self.next + records + 1,
+            last: self.next + records + 2,
             recorded: records,
             filtered: 1,
             dropped: 1,
+            intents: 1,
         };
         let chain = Chain {
             collector: COLLECTOR,
@@ -116,7 +117,7 @@ impl Writer {
         }
         self.manifests.push(manifest.manifest);
         self.index += 1;
-        self.next += records + 2;
+        self.next += records + 3;
         self.at += 1.minute();
     }
 
@@ -197,8 +198,8 @@ fn a_sound_bucket_is_valid() {
     assert_eq!(report.outcome(), Outcome::Valid);
     assert_eq!(report.trust, Trust::Published);
     assert_eq!((report.log_files, report.manifests, report.keys, report.other), (3, 4, 1, 1));
-    let Totals { valid_log_files, records, filtered, dropped, .. } = report.totals;
-    assert_eq!((valid_log_files, records, filtered, dropped), (3, 6, 4, 4));
+    let Totals { valid_log_files, records, filtered, dropped, intents, .. } = report.totals;
+    assert_eq!((valid_log_files, records, filtered, dropped, intents), (3, 6, 4, 4, 4));
 
     let keys = Some(vec![writer.signer.public_key().clone()]);
     for threads in [1, 3, 100] {

@@ -24,11 +24,11 @@ fn an_archive_as_written_is_valid() {
             "checked {}: 3 log files, 3 manifests, 1 published key, 0 other objects left alone",
             archive.root().canonicalize().unwrap().display()
         ),
-        "events  6 recorded, 3 not selected by the trail, 0 given up by senders",
+        "events  6 recorded, 3 not selected by the trail, 0 given up by senders, 6 intents",
         "trust   1 key, given with --keys",
         &format!("key     {}", archive.signer.key_id()),
         "source  51515151-5151-5151-5151-515151515151 shop on shop-1, trail default: \
-         events 1 to 9, 6 recorded, 3 not selected, 0 given up",
+         events 1 to 15, 6 recorded, 3 not selected, 0 given up, 6 intents",
     ] {
         assert!(text.lines().any(|it| it == line), "{line}\nnot in\n{text}");
     }
