@@ -19,8 +19,10 @@ const SOURCE: [u8; 16] = [1; 16];
 const WITNESS: [u8; 16] = [2; 16];
 
 const ROUNDS: u64 = 12;
-const SOURCES: u8 = 4;
-const CALLS: u64 = 3;
+const SOURCES: u8 = 8;
+const CALLS: u64 = 2;
+/// Senders that come back about when they are given up.
+const RETURNING: u8 = 40;
 
 fn run<T>(steps: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(steps)
@@ -191,8 +193,16 @@ fn killed_while_it_records_it_records_once() -> Result<()> {
             announce_and_cut(&collector, source, CALLS)?;
         }
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        // The grace, and about as long before it as after it.
-        thread::sleep(Duration::from_millis(900 + (random >> 33) % 300));
+        let known = collector.metrics()?["sidetrail_incomplete_total"];
+        if round % 2 == 0 {
+            // The grace, and about as long before it as after it.
+            thread::sleep(Duration::from_millis(900 + (random >> 33) % 300));
+        } else {
+            // As soon as it has begun.
+            wait_for("the first to be recorded", START, || {
+                Ok((collector.metrics()?["sidetrail_incomplete_total"] > known).then_some(()))
+            })?;
+        }
         let before = collector.metrics()?;
         collector.kill()?;
         let (open, recorded) = (before["sidetrail_intents_open"], before["sidetrail_incomplete_total"]);
@@ -252,6 +262,50 @@ fn news_that_come_late_amend_the_record() -> Result<()> {
     ensure!(late["eventID"] != original && late["eventID"].is_string(), "an id of its own: {late}");
     ensure!(late["responseElements"]["refunded"] == true, "{late}");
     ensure!(mark(late)["sequence"] == 3 && mark(late)["intent"] == 1, "{late}");
+    Ok(())
+}
+
+/// Whoever wins, a call has its own record, or an Incomplete one and an amendment of that.
+#[test]
+fn a_sender_that_comes_back_at_the_last_moment_is_heard_once() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let collector = start(&directory, "1s")?;
+    let source = |number: u8| [number + 1; 16];
+    run(async {
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..RETURNING {
+            let (socket, source) = (collector.socket(), source(number));
+            // From well before the end of the grace to well after it.
+            let away = Duration::from_millis(800 + 10 * u64::from(number));
+            tasks.spawn(async move {
+                let mut sender = Guarded::open(&socket, source).await?;
+                let intent = sender.intend().await?;
+                drop(sender);
+                tokio::time::sleep(away).await;
+                let mut sender = Guarded::open(&socket, source).await?;
+                sender.complete(intent).await?;
+                sender.goodbye().await
+            });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended??;
+        }
+        Ok(())
+    })?;
+    wait_for_incomplete(&collector, 0)?;
+    let incomplete = collector.metrics()?["sidetrail_incomplete_total"] as u64;
+    let intents = u64::from(RETURNING);
+    let records = finish(collector, intents + incomplete, intents)?;
+    for number in 0..RETURNING {
+        let id = event_id(source(number), 1);
+        let count = |is: &dyn Fn(&Value) -> bool| records.iter().filter(|record| is(record)).count();
+        let given_up = count(&|it| it["eventID"] == id && is_incomplete(it));
+        let in_time = count(&|it| it["eventID"] == id && !is_incomplete(it));
+        let amended = count(&|it| it["addendum"]["originalEventID"] == id);
+        let counts = (in_time, given_up, amended);
+        ensure!(matches!(counts, (1, 0, 0) | (0, 1, 1)), "source {number}: {counts:?}");
+    }
+    println!("of {RETURNING} senders {incomplete} came back too late");
     Ok(())
 }
 
