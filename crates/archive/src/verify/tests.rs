@@ -9,7 +9,7 @@ use jiff::ToSpan;
 use super::*;
 use crate::key::{Account, Home, LogKey, ManifestKey, Region};
 use crate::log::{LogFile, LogWriter};
-use crate::manifest::{Chain, Manifest, PublishedKey, Source};
+use crate::manifest::{Chain, MakeError, Manifest, PublishedKey, Source};
 use crate::sign::{Ed25519Signer, Signer};
 use crate::source::Entry;
 
@@ -88,11 +88,11 @@ impl Writer {
             service: "shop".to_owned(),
             instance: "shop-1".to_owned(),
             first: self.next,
-            last: self.next + records + 2,
+            last: self.next + records + 1,
             recorded: records,
             filtered: 1,
-            dropped: 1,
-            intents: 1,
+            dropped: self.index % 2,
+            intents: 1 - self.index % 2,
         };
         let chain = Chain {
             collector: COLLECTOR,
@@ -117,7 +117,7 @@ impl Writer {
         }
         self.manifests.push(manifest.manifest);
         self.index += 1;
-        self.next += records + 3;
+        self.next += records + 2;
         self.at += 1.minute();
     }
 
@@ -199,7 +199,7 @@ fn a_sound_bucket_is_valid() {
     assert_eq!(report.trust, Trust::Published);
     assert_eq!((report.log_files, report.manifests, report.keys, report.other), (3, 4, 1, 1));
     let Totals { valid_log_files, records, filtered, dropped, intents, .. } = report.totals;
-    assert_eq!((valid_log_files, records, filtered, dropped, intents), (3, 6, 4, 4, 4));
+    assert_eq!((valid_log_files, records, filtered, dropped, intents), (3, 6, 4, 2, 2));
 
     let keys = Some(vec![writer.signer.public_key().clone()]);
     for threads in [1, 3, 100] {
@@ -488,4 +488,20 @@ fn the_report_is_json() {
     assert_eq!(json["findings"][1]["kind"], "gap");
     assert_eq!(json["findings"][1]["source"], SOURCE.to_string());
     assert_eq!((&json["findings"][1]["from"], &json["findings"][1]["to"]), (&9.into(), &10.into()));
+}
+
+#[test]
+fn a_range_is_the_sum_of_its_counts() {
+    let mut writer = Writer::new();
+    let (_, mut manifest) = writer.manifest(2);
+    assert!(serde_json::to_string(&manifest).unwrap().contains(r#""dropped":0,"intents":1}"#));
+    manifest.sources[0].intents += 1;
+    assert!(matches!(manifest.seal(&writer.signer), Err(MakeError::Rule(_))));
+    manifest.sources[0].intents = u64::MAX;
+    assert!(matches!(manifest.seal(&writer.signer), Err(MakeError::Rule(_))), "and does not overflow");
+
+    // A manifest without intents is to the byte what it was before there were any.
+    writer.index = 1;
+    let (_, manifest) = writer.manifest(2);
+    assert!(serde_json::to_string(&manifest).unwrap().contains(r#""dropped":1}"#));
 }

@@ -103,7 +103,8 @@ fn json_is_one_object_with_everything() {
     assert_eq!(report["trust"], "published");
     assert_eq!(report["findings"][0]["object"], *archive.logs[0]);
     assert_eq!(report["trustedKeys"][0], archive.signer.key_id().to_string());
-    assert_eq!(report["sources"][0]["last"], 9);
+    assert_eq!(report["sources"][0]["last"], 15);
+    assert_eq!(report["sources"][0]["intents"], 6);
     assert_eq!(report["from"], Value::Null);
     assert_eq!(text.lines().count(), 1);
 }

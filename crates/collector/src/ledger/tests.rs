@@ -1,3 +1,4 @@
+use sidetrail_spool::{Options, OsFs, Writer};
 use sidetrail_wire::spool::v1::Incomplete;
 
 use super::*;
@@ -200,4 +201,38 @@ fn what_is_still_needed_is_not_forgotten() {
     }
     assert_eq!(ledger.last_sequence(Id([OWN; 16])), 1);
     assert_eq!(ledger.last_sequence(Id([1; 16])), 2);
+}
+
+/// Start-up reads the last segment only, whose frames know nothing of the intent.
+#[test]
+fn an_open_intent_outlives_its_segment() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || {
+        let options = Options::new(64 << 20).with_segment_bytes(4 << 10);
+        let ledger = SharedLedger::for_segments_of(64 << 10);
+        Writer::open(Arc::new(OsFs), directory.path(), options, ledger).unwrap().0
+    };
+    let mut writer = open();
+    writer.append(&opening(1, 1, 2), b"").unwrap();
+    writer.sync().unwrap();
+    let first = writer.end().segment;
+    for sequence in 1..=20 {
+        writer.append(&meta(2, sequence, sequence), &[b'x'; 1000]).unwrap();
+    }
+    writer.sync().unwrap();
+    assert!(writer.end().segment > first + 1);
+    writer.cursors().set("trail", writer.end(), b"").unwrap();
+    writer.release().unwrap();
+    assert!(writer.usage().oldest > first, "the segment with the intents is gone");
+    drop(writer);
+
+    let mut writer = open();
+    assert_eq!(writer.ledger().open_intents(Id([1; 16]), 9), [intent(1), intent(2)]);
+    writer.append(&incomplete(1, 1, &[1, 2]), b"").unwrap();
+    writer.sync().unwrap();
+    drop(writer);
+    let mut writer = open();
+    assert_eq!(writer.ledger().totals().open, 0);
+    assert!(writer.append(&incomplete(3, 1, &[1]), b"").is_err(), "twice");
+    assert!(writer.append(&completing(1, 3, &[2]), b"").is_err(), "after that");
 }
