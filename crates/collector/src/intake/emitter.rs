@@ -36,7 +36,9 @@ pub(super) async fn run(shared: Arc<Shared>, grace: Duration) {
     while !shared.closing.is_cancelled() {
         let open = || shared.ledger.with_open_intents();
         for source in shared.sessions.due(started.elapsed(), grace, open) {
-            record(&shared, source).await;
+            if record(&shared, source).await == Spool::Busy {
+                break;
+            }
         }
         tokio::select! {
             () = shared.closing.cancelled() => {}
@@ -46,13 +48,20 @@ pub(super) async fn run(shared: Arc<Shared>, grace: Duration) {
     }
 }
 
+/// Whether the spool takes frames. If not, the other sources wait for the next look too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spool {
+    Takes,
+    Busy,
+}
+
 /// Records what a source left open, as far as it can now.
-async fn record(shared: &Shared, source: Id) {
+async fn record(shared: &Shared, source: Id) -> Spool {
     // Each round that goes on has closed at least one.
     while !shared.closing.is_cancelled() {
         let intents = shared.ledger.open_intents(source, MAX_INTENTS);
         if intents.is_empty() {
-            return;
+            return Spool::Takes;
         }
         let own = shared.completion.collector;
         // Nobody else writes for this source, and what was written here is in the ledger.
@@ -61,7 +70,7 @@ async fn record(shared: &Shared, source: Id) {
             Ok(frame) => frame,
             Err(error) => {
                 tracing::error!(%error, %source, "cannot record open intents as Incomplete");
-                return;
+                return Spool::Takes;
             }
         };
         let count = frame.last_sequence - first + 1;
@@ -73,21 +82,29 @@ async fn record(shared: &Shared, source: Id) {
                 let _ = tell.send(result);
             })
         });
-        let Some(TryAppend::Queued) = queued else { return };
+        match queued {
+            Some(TryAppend::Queued) => {}
+            Some(TryAppend::Full(..) | TryAppend::Closed(..)) => return Spool::Busy,
+            // It came back.
+            None => return Spool::Takes,
+        }
         match told.await {
             Ok(Ok(_)) => {
                 shared.pressure.set_free();
                 tracing::warn!(%source, count, "calls without an outcome were recorded as Incomplete");
             }
-            Ok(Err(error)) => {
-                if error.kind() == Kind::Reject {
-                    tracing::info!(%source, error = %crate::chain(&error), "a call came to its end meanwhile");
-                }
-                return shared.not_taken(&error);
+            Ok(Err(error)) if error.kind() == Kind::Reject => {
+                tracing::info!(%source, error = %crate::chain(&error), "a call came to its end meanwhile");
+                return Spool::Takes;
             }
-            Err(_) => return,
+            Ok(Err(error)) => {
+                shared.not_taken(&error);
+                return Spool::Busy;
+            }
+            Err(_) => return Spool::Busy,
         }
     }
+    Spool::Busy
 }
 
 /// A frame of the collector's own source, numbered from `first`, that ends intents of `source`: as many as fit.
