@@ -35,12 +35,14 @@ pub struct Settings {
     pub budget: &'static str,
     /// `spool.segment`.
     pub segment: &'static str,
+    /// `intents.grace`.
+    pub grace: &'static str,
 }
 
 impl Default for Settings {
     /// Small and quick, so that a test sees many files.
     fn default() -> Self {
-        Self { rotate_age: "200ms", rotate_size: "256KiB", budget: "256MiB", segment: "1MiB" }
+        Self { rotate_age: "200ms", rotate_size: "256KiB", budget: "256MiB", segment: "1MiB", grace: "30s" }
     }
 }
 
@@ -110,11 +112,12 @@ impl Collector {
     /// The configuration as YAML.
     #[must_use]
     pub fn config(&self) -> String {
-        let Settings { rotate_age, rotate_size, budget, segment } = &self.settings;
+        let Settings { rotate_age, rotate_size, budget, segment, grace } = &self.settings;
         format!(
             "account: '{ACCOUNT}'\nregion: eu-central-1\n\
              listen: {{ socket: {}, health: '{}' }}\n\
              spool: {{ directory: {}, budget: {budget}, segment: {segment} }}\n\
+             intents: {{ grace: {grace} }}\n\
              trails: [{{ name: default, destination: '{}', rotate: {{ age: {rotate_age}, size: {rotate_size} }} }}]\n\
              shutdown_timeout: 25s\n",
             self.socket().display(),

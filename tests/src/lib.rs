@@ -26,6 +26,7 @@
 
 pub mod archive;
 pub mod collector;
+pub mod guarded;
 pub mod http;
 pub mod process;
 mod seaweedfs;
@@ -34,6 +35,7 @@ pub mod tools;
 mod wait;
 
 pub use collector::Collector;
+pub use guarded::Guarded;
 pub use process::Process;
 pub use seaweedfs::{ACCESS_KEY, REGION, SECRET_KEY, SeaweedFs};
 pub use wait::{START, STOP, free_address, wait_for};

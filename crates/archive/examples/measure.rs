@@ -80,6 +80,7 @@ fn write(root: &std::path::Path, files: u64) -> Result<u64> {
             recorded: RECORDS,
             filtered: 0,
             dropped: 0,
+            intents: 0,
         };
         let region = Region::new("us-east-1")?;
         let manifest =

@@ -28,7 +28,7 @@ pub const KEY_PAYLOAD_TYPE: &str = "application/vnd.sidetrail.key.v1+json";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Manifest {
-    /// The log file; null when everything in the ranges was filtered or dropped.
+    /// The log file; null when everything in the ranges was filtered or dropped, or is an intent.
     pub log_file: Option<LogEntry>,
     /// This object's own key: a copy elsewhere is *moved*.
     pub manifest: ManifestKey,
@@ -92,7 +92,7 @@ impl Chain {
 }
 
 /// A contiguous range of one source's events, and what became of them:
-/// `last - first + 1 = recorded + filtered + dropped`.
+/// `last - first + 1 = recorded + filtered + dropped + intents`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
@@ -112,6 +112,15 @@ pub struct Source {
     pub filtered: u64,
     /// Events that the sender lost, and says so.
     pub dropped: u64,
+    /// Intents: calls that were about to begin. What came of them is a record of its own. Absent where there are none,
+    /// as in manifests from before there were intents, so that these are made again to the byte.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub intents: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A manifest or published key could not be made.
@@ -251,8 +260,8 @@ impl Manifest {
         for source in &self.sources {
             rule(source.first > 0, "a source counts from 1")?;
             let events = source.last.checked_sub(source.first).and_then(|more| more.checked_add(1));
-            let fates =
-                source.recorded.checked_add(source.filtered).and_then(|sum| sum.checked_add(source.dropped));
+            let fates = [source.recorded, source.filtered, source.dropped, source.intents];
+            let fates = fates.into_iter().try_fold(0_u64, u64::checked_add);
             rule(events.is_some() && events == fates, "a source's range is not the sum of its counts")?;
             recorded = recorded.checked_add(source.recorded).ok_or("the counts overflow")?;
         }

@@ -125,6 +125,7 @@ fn write_version_1() {
             recorded,
             filtered: 3 - recorded,
             dropped: 1,
+            intents: 0,
         };
         let log = (recorded > 0).then_some(&log);
         let events =

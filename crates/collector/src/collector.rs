@@ -122,7 +122,7 @@ impl Collector {
         let directory = config.spool.directory.clone();
         let spool_error = |source| StartError::Spool { directory: directory.clone(), source };
 
-        let ledger = SharedLedger::default();
+        let ledger = SharedLedger::for_segments_of(config.spool.segment.as_u64());
         let options =
             Options::new(config.spool.budget.as_u64()).with_segment_bytes(config.spool.segment.as_u64());
         let (writer, recovery) =
@@ -145,10 +145,12 @@ impl Collector {
             trails.push((trail.name.to_string(), worker));
         }
 
-        let completion = Completion { account: config.account.clone(), region: config.region.clone() };
+        let completion =
+            Completion { account: config.account.clone(), region: config.region.clone(), collector };
         let intake = Intake::new(
             completion,
             committer.clone(),
+            ledger.clone(),
             environment,
             Arc::clone(&pressure),
             Arc::clone(&metrics),
@@ -166,6 +168,7 @@ impl Collector {
             _socket: None,
         };
         this.listen(&config, metrics, pressure).await?;
+        this.intake.record_incomplete(config.intents.grace());
         Ok(this)
     }
 
@@ -201,7 +204,7 @@ impl Collector {
         self.servers.close();
         let _ = tokio::time::timeout(DRAIN_POLL * 10, self.servers.wait()).await;
 
-        let (accepted, _) = self.ledger.totals();
+        let accepted = self.ledger.totals().accepted;
         let mut ended = Ended { drained: true, adds_up: true };
         for (name, worker) in self.trails {
             if !worker.is_finished() {
@@ -327,7 +330,7 @@ fn start_trail(
     let home = Home::new(store.prefix().cloned(), config.account.clone());
     let (key, object) = PublishedKey::seal(home.clone(), &*signer)
         .map_err(|source| StartError::PublicKey { trail: name.clone(), source })?;
-    let (accepted, _) = ledger.totals();
+    let accepted = ledger.totals().accepted;
     let progress = Progress::load(&committer.cursors(), &name, committer.durable(), accepted).map_err(
         |error: StateError| StartError::Trail { trail: name.clone(), reason: crate::chain(&error) },
     )?;
@@ -362,7 +365,7 @@ fn start_trail(
     let surroundings = Surroundings {
         environment: Arc::clone(environment),
         metrics: metrics.trail(&name),
-        accepted: Box::new(move || ledger.totals().0),
+        accepted: Box::new(move || ledger.totals().accepted),
         shipped: Box::new(move || release.release()),
     };
     trail::Worker::start(shipper, surroundings).map_err(StartError::Thread)

@@ -31,6 +31,9 @@ pub struct Config {
     pub listen: Listen,
     /// Where events are kept until they are in the bucket.
     pub spool: Spool,
+    /// Calls that were announced before they began.
+    #[serde(default)]
+    pub intents: Intents,
     /// Where they go. At least one, at most five.
     #[schemars(length(min = 1, max = 5))]
     pub trails: Vec<TrailConfig>,
@@ -69,6 +72,30 @@ pub struct Spool {
     #[serde(default = "default_segment")]
     #[schemars(with = "String")]
     pub segment: ByteSize,
+}
+
+/// Calls that were announced before they began, and of which nothing came.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Intents {
+    /// How long a sender may be away before its open calls are recorded as `Incomplete`, e.g. `30s`. From `1s` to `1h`.
+    /// What it reports after that is recorded too, as an amendment.
+    #[schemars(with = "String")]
+    pub grace: SignedDuration,
+}
+
+impl Default for Intents {
+    fn default() -> Self {
+        Self { grace: SignedDuration::from_secs(30) }
+    }
+}
+
+impl Intents {
+    /// How long a sender may be away.
+    #[must_use]
+    pub fn grace(&self) -> Duration {
+        self.grace.unsigned_abs()
+    }
 }
 
 /// One trail: which bucket, and how it is filled.
@@ -188,6 +215,8 @@ impl Config {
             let (min, max) = (SignedDuration::from_millis(100), SignedDuration::from_hours(1));
             range(&field("rotate.age"), trail.rotate.age, min, max)?;
         }
+        let (min, max) = (SignedDuration::from_secs(1), SignedDuration::from_hours(1));
+        range("intents.grace", self.intents.grace, min, max)?;
         range("shutdown_timeout", self.shutdown_timeout, SignedDuration::ZERO, SignedDuration::from_hours(1))
     }
 
@@ -270,6 +299,7 @@ trails: [{ name: default, destination: s3://audit/logs }]
         config.check().unwrap();
         assert_eq!(config.spool.budget, bytesize::ByteSize::gib(1));
         assert_eq!(config.shutdown_timeout().as_secs(), 25);
+        assert_eq!(config.intents.grace().as_secs(), 30);
     }
 
     #[test]
@@ -289,6 +319,12 @@ trails: [{ name: default, destination: s3://audit/logs }]
             ("socket: /run/sidetrail/collector.sock", "health: '127.0.0.1:1'", "listen needs socket or tcp"),
             ("s3://audit/logs", "/b, rotate: { age: 0s }", "trails[0].rotate.age is 0s"),
             ("s3://audit/logs", "/b, rotate: { size: 1GiB }", "trails[0].rotate.size is 1"),
+            (
+                "region: eu-west-1",
+                "region: r\nintents: { grace: 900ms }",
+                "intents.grace is 900ms, allowed are 1s",
+            ),
+            ("region: eu-west-1", "region: r\nintents: { garce: 2s }", "garce"),
             (
                 "trails: [",
                 "trails: [{ name: default, destination: /a }, ",

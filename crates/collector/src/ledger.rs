@@ -1,17 +1,34 @@
-//! What the spool's log has of each source: the one place that decides whether an event is new.
+//! What the spool's log has of each source: the one place that decides whether an event is new, and what an intent has
+//! come to.
+//!
+//! An intent ends in exactly one of two ways: a call completes it, or the collector records it as Incomplete. Both are
+//! frames, and each names the intents that it ends. `check` sees every frame before it is written, one after the other
+//! on the one thread that appends, and refuses a frame that ends what is not open. So of two frames that would end the
+//! same intent the second is never written, whoever made it and from whatever view; and as a frame is in the log whole
+//! or not at all, a crash cannot part a record from what it ends.
+
+mod intents;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prost::Message;
 use sidetrail_archive::key::Id;
-use sidetrail_spool::{Ledger, Verdict};
-use sidetrail_wire::spool::v1::{FrameMeta, LedgerSnapshot, SourceState};
+use sidetrail_spool::{Ledger, MAX_SNAPSHOT, Verdict};
+use sidetrail_wire::spool::v1::{FrameMeta, Intent, LedgerSnapshot, SourceState};
+
+pub(crate) use intents::{Full, Known, Original};
+use intents::{Intents, Taken};
 
 /// Sources that are remembered. The least recently heard of goes first; should it come back after that with events
 /// that were already acked, they would be recorded twice. A source is one run of one process, so that takes this many
 /// restarts beside one collector while a sender is cut off.
 pub const MAX_SOURCES: usize = 4096;
+
+/// A source in a snapshot, at most: three numbers, 16 bytes, and their tags.
+const SOURCE_BYTES: usize = 64;
+
+const _: () = assert!(MAX_SOURCES * SOURCE_BYTES + intents::MAX_SNAPSHOT + 1024 <= MAX_SNAPSHOT);
 
 /// The ledger's state, shared with the sessions that read it.
 #[derive(Debug, Default)]
@@ -19,23 +36,71 @@ pub(crate) struct Sources {
     states: HashMap<Id, SourceState>,
     /// Counts uses of sources, to order them by the last.
     uses: u64,
-    accepted: u64,
-    dropped: u64,
+    totals: Totals,
+    intents: Intents,
+}
+
+/// Counts over the life of the spool directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) accepted: u64,
+    /// Of these, events without a record.
+    pub(crate) dropped: u64,
+    /// Of these, intents.
+    pub(crate) intents: u64,
+    /// Intents recorded as Incomplete.
+    pub(crate) incomplete: u64,
+    /// Intents that are open now.
+    pub(crate) open: u64,
 }
 
 /// The spool's ledger over [`Sources`].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SharedLedger(Arc<Mutex<Sources>>);
 
+/// Room for an intent on its way into the log, given back when dropped: by then the log counts it, or does not have it.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    ledger: SharedLedger,
+    taken: Taken,
+}
+
 impl SharedLedger {
-    /// The highest sequence of `source` in the log, 0 where there is none. It may not be synced yet.
-    pub(crate) fn last_sequence(&self, source: Id) -> u64 {
-        self.with(|sources| sources.states.get(&source).map_or(0, |state| state.last_sequence))
+    /// A ledger that leaves room for frames in segments of this size.
+    pub(crate) fn for_segments_of(bytes: u64) -> Self {
+        let sources = Sources { intents: Intents::for_segments_of(bytes), ..Sources::default() };
+        Self(Arc::new(Mutex::new(sources)))
     }
 
-    /// Events accepted and, of these, dropped over the life of the spool.
-    pub(crate) fn totals(&self) -> (u64, u64) {
-        self.with(|sources| (sources.accepted, sources.dropped))
+    /// The highest sequence of `source` in the log, 0 where there is none. It may not be synced yet.
+    pub(crate) fn last_sequence(&self, source: Id) -> u64 {
+        self.with(|sources| sources.last(source))
+    }
+
+    /// Counts of everything in the log.
+    pub(crate) fn totals(&self) -> Totals {
+        self.with(|sources| Totals { open: sources.intents.count(), ..sources.totals })
+    }
+
+    /// The intents of a source that a completion may refer to.
+    pub(crate) fn known(&self, source: Id) -> Known {
+        self.with(|sources| sources.intents.known(source))
+    }
+
+    /// The sources that have open intents.
+    pub(crate) fn with_open_intents(&self) -> Vec<Id> {
+        self.with(|sources| sources.intents.sources())
+    }
+
+    /// The first `count` open intents of a source.
+    pub(crate) fn open_intents(&self, source: Id, count: usize) -> Vec<Intent> {
+        self.with(|sources| sources.intents.of(source, count))
+    }
+
+    /// Takes room for an intent. Without it a frame with the intent must not be made.
+    pub(crate) fn reserve(&self, intent: &Intent) -> Result<Reservation, Full> {
+        let taken = self.with(|sources| sources.intents.reserve(intent))?;
+        Ok(Reservation { ledger: self.clone(), taken })
     }
 
     fn with<T>(&self, read: impl FnOnce(&mut Sources) -> T) -> T {
@@ -44,74 +109,114 @@ impl SharedLedger {
     }
 }
 
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.ledger.with(|sources| sources.intents.give_back(self.taken));
+    }
+}
+
 impl Ledger for SharedLedger {
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
         let snapshot = LedgerSnapshot::decode(snapshot).map_err(|error| error.to_string())?;
+        let LedgerSnapshot { sources: states, accepted, dropped, intents, incomplete, open, recorded } =
+            snapshot;
         self.with(|sources| {
-            sources.accepted = snapshot.accepted;
-            sources.dropped = snapshot.dropped;
-            for state in snapshot.sources {
+            sources.totals = Totals { accepted, dropped, intents, incomplete, open: 0 };
+            for state in states {
                 let source = source_id(&state.source).ok_or("snapshot has a source that is not 16 bytes")?;
                 sources.uses = sources.uses.max(state.touched);
                 sources.states.insert(source, state);
             }
-            Ok(())
+            Ok(sources.intents.restore(open, recorded)?)
         })
     }
 
     fn check(&self, meta: &[u8], _body_len: usize) -> Verdict {
-        let meta = match decode(meta) {
-            Ok(meta) => meta,
-            Err(reason) => return Verdict::Refuse(reason),
-        };
-        let last = source_id(&meta.source).map_or(0, |source| self.last_sequence(source));
-        if meta.last_sequence <= last {
-            Verdict::AlreadyHave
-        } else if meta.first_sequence == last + 1 {
-            Verdict::Accept
-        } else {
-            Verdict::Refuse(format!(
-                "sequence {} does not follow {last}, the last on disk",
-                meta.first_sequence
-            ))
+        match decode(meta) {
+            Ok((source, meta)) => self.with(|sources| sources.check(source, &meta)),
+            Err(reason) => Verdict::Refuse(reason),
         }
     }
 
     fn apply(&mut self, meta: &[u8], _body_len: usize) {
         // `check` decoded the same bytes; in recovery they are what was checked before they were written.
-        let Ok(meta) = decode(meta) else { return };
-        let Some(source) = source_id(&meta.source) else { return };
-        self.with(|sources| {
-            sources.uses += 1;
-            sources.accepted = sources.accepted.saturating_add(meta.last_sequence - meta.first_sequence + 1);
-            sources.dropped = sources.dropped.saturating_add(meta.dropped);
-            let state = sources.states.entry(source).or_default();
-            state.source = meta.source;
-            state.last_sequence = meta.last_sequence;
-            state.touched = sources.uses;
-            sources.forget_beyond(MAX_SOURCES);
-        });
+        let Ok((source, meta)) = decode(meta) else { return };
+        self.with(|sources| sources.apply(source, meta));
     }
 
     fn snapshot(&self, out: &mut Vec<u8>) {
         self.with(|sources| {
-            let snapshot = LedgerSnapshot {
-                sources: sources.states.values().cloned().collect(),
-                accepted: sources.accepted,
-                dropped: sources.dropped,
-            };
+            let Totals { accepted, dropped, intents, incomplete, .. } = sources.totals;
+            let (open, recorded) = sources.intents.snapshot();
+            let states = sources.states.values().cloned().collect();
+            let snapshot =
+                LedgerSnapshot { sources: states, accepted, dropped, intents, incomplete, open, recorded };
             out.extend_from_slice(&snapshot.encode_to_vec());
         });
     }
 }
 
 impl Sources {
+    fn last(&self, source: Id) -> u64 {
+        self.states.get(&source).map_or(0, |state| state.last_sequence)
+    }
+
+    fn check(&self, source: Id, meta: &FrameMeta) -> Verdict {
+        let last = self.last(source);
+        if meta.last_sequence <= last {
+            return Verdict::AlreadyHave;
+        }
+        if meta.first_sequence != last + 1 {
+            let first = meta.first_sequence;
+            return Verdict::Refuse(format!("sequence {first} does not follow {last}, the last on disk"));
+        }
+        let incomplete =
+            meta.incomplete.as_ref().and_then(|it| Some((source_id(&it.source)?, &it.sequences)));
+        let ended = [Some((source, &meta.completed)), incomplete].into_iter().flatten();
+        for (source, sequences) in ended {
+            if let Some(ended) = sequences.iter().find(|sequence| !self.intents.is_open(source, **sequence)) {
+                return Verdict::Refuse(format!("intent {ended} of source {source} is not open"));
+            }
+        }
+        Verdict::Accept
+    }
+
+    fn apply(&mut self, source: Id, meta: FrameMeta) {
+        self.uses += 1;
+        let totals = &mut self.totals;
+        totals.accepted = totals.accepted.saturating_add(meta.last_sequence - meta.first_sequence + 1);
+        totals.dropped = totals.dropped.saturating_add(meta.dropped);
+        totals.intents = totals.intents.saturating_add(meta.intents);
+        let state = self.states.entry(source).or_default();
+        state.source = meta.source;
+        state.last_sequence = meta.last_sequence;
+        state.touched = self.uses;
+        for sequence in meta.completed {
+            self.intents.close(source, sequence);
+        }
+        for sequence in meta.completed_late {
+            self.intents.amend(source, sequence);
+        }
+        for intent in meta.opened {
+            self.intents.open(source, intent);
+        }
+        if let Some(incomplete) = &meta.incomplete {
+            state.collector = true;
+            totals.incomplete = totals.incomplete.saturating_add(u64::from(meta.records));
+            self.intents.record(incomplete, meta.first_sequence);
+        }
+        self.forget_beyond(MAX_SOURCES);
+    }
+
+    /// A source with open intents is not forgotten while there are others: what comes of them comes from it. The
+    /// collector's own never is: its numbers have to go on.
     fn forget_beyond(&mut self, limit: usize) {
         if self.states.len() <= limit {
             return;
         }
-        let oldest = self.states.iter().min_by_key(|(_, state)| state.touched).map(|(id, _)| *id);
-        if let Some(oldest) = oldest {
+        let others = self.states.iter().filter(|(_, state)| !state.collector);
+        let oldest = others.min_by_key(|(id, state)| (self.intents.has_open(**id), state.touched));
+        if let Some(oldest) = oldest.map(|(id, _)| *id) {
             self.states.remove(&oldest);
         }
     }
@@ -122,66 +227,14 @@ pub(crate) fn source_id(bytes: &[u8]) -> Option<Id> {
     <[u8; 16]>::try_from(bytes).ok().map(Id)
 }
 
-fn decode(meta: &[u8]) -> Result<FrameMeta, String> {
+fn decode(meta: &[u8]) -> Result<(Id, FrameMeta), String> {
     let meta = FrameMeta::decode(meta).map_err(|error| error.to_string())?;
     if meta.first_sequence == 0 || meta.last_sequence < meta.first_sequence {
         return Err(format!("range {} to {} is not one", meta.first_sequence, meta.last_sequence));
     }
-    Ok(meta)
+    let source = source_id(&meta.source).ok_or("source is not 16 bytes")?;
+    Ok((source, meta))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn meta(source: u8, first: u64, last: u64) -> Vec<u8> {
-        FrameMeta {
-            source: vec![source; 16].into(),
-            first_sequence: first,
-            last_sequence: last,
-            ..FrameMeta::default()
-        }
-        .encode_to_vec()
-    }
-
-    #[test]
-    fn takes_the_next_knows_the_old_refuses_a_gap() {
-        let mut ledger = SharedLedger::default();
-        assert_eq!(ledger.check(&meta(1, 1, 5), 0), Verdict::Accept);
-        ledger.apply(&meta(1, 1, 5), 0);
-        assert_eq!(ledger.check(&meta(1, 1, 5), 0), Verdict::AlreadyHave);
-        assert_eq!(ledger.check(&meta(1, 6, 6), 0), Verdict::Accept);
-        assert!(matches!(ledger.check(&meta(1, 7, 8), 0), Verdict::Refuse(_)), "a gap");
-        assert!(matches!(ledger.check(&meta(1, 5, 6), 0), Verdict::Refuse(_)), "an overlap");
-        assert!(matches!(ledger.check(&meta(1, 0, 6), 0), Verdict::Refuse(_)), "no range");
-        assert!(matches!(ledger.check(b"\xff", 0), Verdict::Refuse(_)), "no message");
-        assert_eq!(ledger.check(&meta(2, 1, 1), 0), Verdict::Accept, "another source");
-    }
-
-    #[test]
-    fn a_snapshot_carries_the_state() {
-        let mut ledger = SharedLedger::default();
-        ledger.apply(&meta(1, 1, 5), 0);
-        ledger.apply(&meta(2, 1, 2), 0);
-        let mut snapshot = Vec::new();
-        ledger.snapshot(&mut snapshot);
-        let mut restored = SharedLedger::default();
-        restored.restore(&snapshot).unwrap();
-        assert_eq!(restored.last_sequence(Id([1; 16])), 5);
-        assert_eq!(restored.totals(), (7, 0));
-        assert_eq!(restored.check(&meta(2, 3, 3), 0), Verdict::Accept);
-        assert!(restored.restore(b"\xff").is_err());
-    }
-
-    #[test]
-    fn forgets_the_least_recent() {
-        let mut sources = Sources::default();
-        for id in 0..4_u8 {
-            let state = SourceState { touched: 4 - u64::from(id), ..SourceState::default() };
-            sources.states.insert(Id([id; 16]), state);
-        }
-        sources.forget_beyond(3);
-        assert!(!sources.states.contains_key(&Id([3; 16])));
-        assert_eq!(sources.states.len(), 3);
-    }
-}
+mod tests;

@@ -7,7 +7,8 @@
 //!
 //! [`Config`] is what the YAML file says, [`Collector`] what runs. An event is acked once it is on disk; a segment of the
 //! spool goes once every trail has its events in the store, confirmed. Whatever is interrupted goes on from what is on
-//! disk: see the modules `ledger` and `trail`.
+//! disk: see the modules `ledger` and `trail`. A call that was announced and of which nothing came is recorded by the
+//! collector itself: see `intake::emitter`.
 
 mod collector;
 pub mod config;

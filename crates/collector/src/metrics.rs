@@ -1,7 +1,7 @@
 //! What the collector counts, in Prometheus' naming.
 //!
 //! The counts of events survive a restart, since the spool keeps them; the others start at 0. For each trail, at rest,
-//! `accepted = shipped + queued + filtered + dropped` since the trail began.
+//! `accepted = shipped + queued + filtered + dropped + intents` since the trail began.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,6 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use sidetrail_spool::Usage;
 
+use crate::ledger::Totals;
 use crate::trail::{Counts, Shipped};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -26,6 +27,9 @@ pub(crate) struct Metrics {
     registry: Registry,
     accepted: Counter,
     dropped: Counter,
+    intents: Counter,
+    intents_open: Gauge<u64, AtomicU64>,
+    incomplete: Counter,
     refused: Counter,
     streams: Gauge,
     spool_bytes: Gauge<u64, AtomicU64>,
@@ -39,6 +43,7 @@ struct TrailFamilies {
     shipped: Family<TrailLabel, Counter>,
     filtered: Family<TrailLabel, Counter>,
     dropped: Family<TrailLabel, Counter>,
+    intents: Family<TrailLabel, Counter>,
     queued: Family<TrailLabel, Gauge<u64, AtomicU64>>,
     log_files: Family<TrailLabel, Counter>,
     stored: Family<TrailLabel, Counter>,
@@ -65,6 +70,9 @@ impl Metrics {
         let metrics = Self {
             accepted: Counter::default(),
             dropped: Counter::default(),
+            intents: Counter::default(),
+            intents_open: Gauge::default(),
+            incomplete: Counter::default(),
             refused: Counter::default(),
             streams: Gauge::default(),
             spool_bytes: Gauge::default(),
@@ -78,6 +86,17 @@ impl Metrics {
             "events_dropped",
             "Of these, events without a record: given up by the sender or refused",
             metrics.dropped.clone(),
+        );
+        registry.register("events_intents", "Of these, calls that were to begin", metrics.intents.clone());
+        registry.register(
+            "intents_open",
+            "Calls that were to begin, and of which nothing came yet",
+            metrics.intents_open.clone(),
+        );
+        registry.register(
+            "incomplete",
+            "Records of calls whose sender went without an outcome",
+            metrics.incomplete.clone(),
         );
         registry.register("events_refused", "Events refused since the start", metrics.refused.clone());
         registry.register("streams_open", "Senders that are connected", metrics.streams.clone());
@@ -114,11 +133,14 @@ impl Metrics {
     /// The text that Prometheus reads, with the counts of the ledger and the spool as of now.
     pub(crate) fn encode(
         &self,
-        (accepted, dropped): (u64, u64),
+        Totals { accepted, dropped, intents, incomplete, open }: Totals,
         usage: Usage,
     ) -> Result<String, std::fmt::Error> {
         set(&self.accepted, accepted);
         set(&self.dropped, dropped);
+        set(&self.intents, intents);
+        set(&self.incomplete, incomplete);
+        self.intents_open.set(open);
         self.spool_bytes.set(usage.bytes);
         self.spool_budget.set(usage.budget);
         self.spool_segments.set(usage.segments);
@@ -138,6 +160,11 @@ impl TrailFamilies {
             "trail_events_dropped",
             "Events without a record, as the manifests say",
             it.dropped,
+        );
+        registry.register(
+            "trail_events_intents",
+            "Events that are intents, as the manifests say",
+            it.intents,
         );
         registry.register("trail_events_queued", "Events in the spool that are not in the store", it.queued);
         registry.register("trail_log_files", "Log files stored since the start", it.log_files);
@@ -175,6 +202,7 @@ impl TrailMetrics {
         set(&self.families.shipped.get_or_create(&self.label), counts.shipped);
         set(&self.families.filtered.get_or_create(&self.label), counts.filtered);
         set(&self.families.dropped.get_or_create(&self.label), counts.dropped);
+        set(&self.families.intents.get_or_create(&self.label), counts.intents);
         self.families.queued.get_or_create(&self.label).set(queued);
     }
 

@@ -3,7 +3,7 @@
 use crate::Position;
 
 /// The most bytes of a frame's meta part.
-pub const MAX_META: usize = 4 << 10;
+pub const MAX_META: usize = 64 << 10;
 /// The most bytes of a frame's body.
 pub const MAX_BODY: usize = 16 << 20;
 

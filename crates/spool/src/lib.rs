@@ -7,7 +7,7 @@
 //!
 //! | what | limit |
 //! |---|---|
-//! | meta of a frame | [`MAX_META`], 4 KiB |
+//! | meta of a frame | [`MAX_META`], 64 KiB |
 //! | body of a frame | [`MAX_BODY`], 16 MiB, or less by [`Options::with_max_body`] |
 //! | segment | 16 MiB by default, [`MIN_SEGMENT_BYTES`] to [`MAX_SEGMENT_BYTES`]; larger only for a frame that is alone in it |
 //! | snapshot of the ledger | [`MAX_SNAPSHOT`], 4 MiB, or less by [`Options::with_max_snapshot`] |

@@ -33,7 +33,7 @@ use usage::Usage;
 
 /// Rotation as shipped, but for the age: what is left at the end shall not wait for a minute.
 const SETTINGS: Settings =
-    Settings { rotate_age: "1s", rotate_size: "16MiB", budget: "1GiB", segment: "16MiB" };
+    Settings { rotate_age: "1s", rotate_size: "16MiB", budget: "1GiB", segment: "16MiB", grace: "30s" };
 
 /// Until the collector has nothing more to do at its start.
 const SETTLE: Duration = Duration::from_secs(5);

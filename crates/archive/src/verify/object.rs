@@ -127,6 +127,7 @@ impl<'a> Worker<'a> {
         for source in &manifest.sources {
             self.tally.totals.filtered = self.tally.totals.filtered.saturating_add(source.filtered);
             self.tally.totals.dropped = self.tally.totals.dropped.saturating_add(source.dropped);
+            self.tally.totals.intents = self.tally.totals.intents.saturating_add(source.intents);
             let (first, last) = (source.first, source.last);
             self.tally.ranges.push(Range { trail: trail.clone(), source: source.source, first, last, item });
         }

@@ -186,6 +186,8 @@ pub struct Totals {
     pub filtered: u64,
     /// Events that senders lost and said so. This is information, not a finding.
     pub dropped: u64,
+    /// Intents, by the manifests: what came of them is among the records.
+    pub intents: u64,
 }
 
 impl Totals {
@@ -196,6 +198,7 @@ impl Totals {
         self.content_bytes = self.content_bytes.saturating_add(other.content_bytes);
         self.filtered = self.filtered.saturating_add(other.filtered);
         self.dropped = self.dropped.saturating_add(other.dropped);
+        self.intents = self.intents.saturating_add(other.intents);
     }
 }
 

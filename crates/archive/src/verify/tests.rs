@@ -9,7 +9,7 @@ use jiff::ToSpan;
 use super::*;
 use crate::key::{Account, Home, LogKey, ManifestKey, Region};
 use crate::log::{LogFile, LogWriter};
-use crate::manifest::{Chain, Manifest, PublishedKey, Source};
+use crate::manifest::{Chain, MakeError, Manifest, PublishedKey, Source};
 use crate::sign::{Ed25519Signer, Signer};
 use crate::source::Entry;
 
@@ -91,7 +91,8 @@ impl Writer {
             last: self.next + records + 1,
             recorded: records,
             filtered: 1,
-            dropped: 1,
+            dropped: self.index % 2,
+            intents: 1 - self.index % 2,
         };
         let chain = Chain {
             collector: COLLECTOR,
@@ -197,8 +198,8 @@ fn a_sound_bucket_is_valid() {
     assert_eq!(report.outcome(), Outcome::Valid);
     assert_eq!(report.trust, Trust::Published);
     assert_eq!((report.log_files, report.manifests, report.keys, report.other), (3, 4, 1, 1));
-    let Totals { valid_log_files, records, filtered, dropped, .. } = report.totals;
-    assert_eq!((valid_log_files, records, filtered, dropped), (3, 6, 4, 4));
+    let Totals { valid_log_files, records, filtered, dropped, intents, .. } = report.totals;
+    assert_eq!((valid_log_files, records, filtered, dropped, intents), (3, 6, 4, 2, 2));
 
     let keys = Some(vec![writer.signer.public_key().clone()]);
     for threads in [1, 3, 100] {
@@ -487,4 +488,20 @@ fn the_report_is_json() {
     assert_eq!(json["findings"][1]["kind"], "gap");
     assert_eq!(json["findings"][1]["source"], SOURCE.to_string());
     assert_eq!((&json["findings"][1]["from"], &json["findings"][1]["to"]), (&9.into(), &10.into()));
+}
+
+#[test]
+fn a_range_is_the_sum_of_its_counts() {
+    let mut writer = Writer::new();
+    let (_, mut manifest) = writer.manifest(2);
+    assert!(serde_json::to_string(&manifest).unwrap().contains(r#""dropped":0,"intents":1}"#));
+    manifest.sources[0].intents += 1;
+    assert!(matches!(manifest.seal(&writer.signer), Err(MakeError::Rule(_))));
+    manifest.sources[0].intents = u64::MAX;
+    assert!(matches!(manifest.seal(&writer.signer), Err(MakeError::Rule(_))), "and does not overflow");
+
+    // A manifest without intents is to the byte what it was before there were any.
+    writer.index = 1;
+    let (_, manifest) = writer.manifest(2);
+    assert!(serde_json::to_string(&manifest).unwrap().contains(r#""dropped":1}"#));
 }

@@ -28,6 +28,7 @@ pub(super) struct Coverage {
     pub(super) recorded: u64,
     pub(super) filtered: u64,
     pub(super) dropped: u64,
+    pub(super) intents: u64,
 }
 
 impl Coverage {
@@ -42,6 +43,7 @@ impl Coverage {
             recorded: 0,
             filtered: 0,
             dropped: 0,
+            intents: 0,
         }
     }
 
@@ -51,6 +53,7 @@ impl Coverage {
         self.recorded = self.recorded.saturating_add(source.recorded);
         self.filtered = self.filtered.saturating_add(source.filtered);
         self.dropped = self.dropped.saturating_add(source.dropped);
+        self.intents = self.intents.saturating_add(source.intents);
     }
 }
 

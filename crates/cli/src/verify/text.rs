@@ -57,8 +57,11 @@ fn write(out: &mut String, verified: &Verified<'_>) -> fmt::Result {
     )?;
     writeln!(
         out,
-        "events  {} recorded, {} not selected by the trail, {} given up by senders",
-        totals.records, totals.filtered, totals.dropped
+        "events  {} recorded, {} not selected by the trail, {} given up by senders, {}",
+        totals.records,
+        totals.filtered,
+        totals.dropped,
+        count(totals.intents, "intent"),
     )?;
 
     let trusted = count(trusted_keys.len() as u64, "key");
@@ -95,11 +98,13 @@ fn line(out: &mut String, finding: &Finding) -> fmt::Result {
 }
 
 fn source(out: &mut String, coverage: &Coverage) -> fmt::Result {
-    let Coverage { trail, source, service, instance, first, last, recorded, filtered, dropped } = coverage;
+    let Coverage { trail, source, service, instance, first, last, recorded, filtered, dropped, intents } =
+        coverage;
     write!(out, "source  {source} {} on {}, trail {trail}: ", printable(service), printable(instance))?;
     writeln!(
         out,
-        "events {first} to {last}, {recorded} recorded, {filtered} not selected, {dropped} given up"
+        "events {first} to {last}, {recorded} recorded, {filtered} not selected, {dropped} given up, {}",
+        count(*intents, "intent"),
     )
 }
 

@@ -24,11 +24,11 @@ fn an_archive_as_written_is_valid() {
             "checked {}: 3 log files, 3 manifests, 1 published key, 0 other objects left alone",
             archive.root().canonicalize().unwrap().display()
         ),
-        "events  6 recorded, 3 not selected by the trail, 0 given up by senders",
+        "events  6 recorded, 3 not selected by the trail, 0 given up by senders, 6 intents",
         "trust   1 key, given with --keys",
         &format!("key     {}", archive.signer.key_id()),
         "source  51515151-5151-5151-5151-515151515151 shop on shop-1, trail default: \
-         events 1 to 9, 6 recorded, 3 not selected, 0 given up",
+         events 1 to 15, 6 recorded, 3 not selected, 0 given up, 6 intents",
     ] {
         assert!(text.lines().any(|it| it == line), "{line}\nnot in\n{text}");
     }
@@ -103,7 +103,8 @@ fn json_is_one_object_with_everything() {
     assert_eq!(report["trust"], "published");
     assert_eq!(report["findings"][0]["object"], *archive.logs[0]);
     assert_eq!(report["trustedKeys"][0], archive.signer.key_id().to_string());
-    assert_eq!(report["sources"][0]["last"], 9);
+    assert_eq!(report["sources"][0]["last"], 15);
+    assert_eq!(report["sources"][0]["intents"], 6);
     assert_eq!(report["from"], Value::Null);
     assert_eq!(text.lines().count(), 1);
 }

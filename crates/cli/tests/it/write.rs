@@ -56,11 +56,12 @@ pub(crate) fn archive() -> Archive {
             source: Id([0x51; 16]),
             service: "shop".to_owned(),
             instance: "shop-1".to_owned(),
-            first: index * (PER_FILE + 1) + 1,
-            last: (index + 1) * (PER_FILE + 1),
+            first: index * (PER_FILE + 3) + 1,
+            last: (index + 1) * (PER_FILE + 3),
             recorded: PER_FILE,
             filtered: 1,
             dropped: 0,
+            intents: 2,
         };
         let region = Region::new("us-east-1").unwrap();
         let at = format!("2026-01-15T{}:00:30Z", 11 + index).parse().unwrap();

@@ -1,13 +1,18 @@
-//! Taking events: the gRPC service, one session per stream, and the rendering of batches into frames.
+//! Taking events: the gRPC service, one session per stream, and the rendering of batches into frames. And making the
+//! records of calls that nobody is left to report on.
 
 mod complete;
+mod emitter;
+mod frame;
+mod intent;
 mod render;
 mod session;
 mod sessions;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use sidetrail_spool::Committer;
+use sidetrail_spool::{Committer, Error, Kind};
 use sidetrail_wire::ingest::v1::{DeliverRequest, DeliverResponse, ingest_server::Ingest};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -35,6 +40,8 @@ pub(crate) struct Intake(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) completion: Completion,
     pub(crate) committer: Committer<SharedLedger>,
+    /// The committer's ledger.
+    pub(crate) ledger: SharedLedger,
     pub(crate) environment: Arc<dyn Environment>,
     pub(crate) pressure: Arc<Pressure>,
     pub(crate) metrics: Arc<Metrics>,
@@ -50,6 +57,7 @@ impl Intake {
     pub(crate) fn new(
         completion: Completion,
         committer: Committer<SharedLedger>,
+        ledger: SharedLedger,
         environment: Arc<dyn Environment>,
         pressure: Arc<Pressure>,
         metrics: Arc<Metrics>,
@@ -58,6 +66,7 @@ impl Intake {
         Self(Arc::new(Shared {
             completion,
             committer,
+            ledger,
             environment,
             pressure,
             metrics,
@@ -66,6 +75,11 @@ impl Intake {
             sessions: Sessions::default(),
             tasks: TaskTracker::new(),
         }))
+    }
+
+    /// Records as Incomplete, from now on until the end, what sources leave open for longer than `grace`.
+    pub(crate) fn record_incomplete(&self, grace: Duration) {
+        self.0.tasks.spawn(emitter::run(Arc::clone(&self.0), grace));
     }
 
     /// Set once nothing more is taken.
@@ -78,6 +92,25 @@ impl Intake {
         self.0.closing.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
+    }
+}
+
+impl Shared {
+    /// The spool did not take a frame: says so to those whom it concerns beside the one who made it.
+    fn not_taken(&self, error: &Error) {
+        match error.kind() {
+            Kind::Wait => {
+                if matches!(error, Error::Full { .. } | Error::DiskFull { .. }) {
+                    self.pressure.set_full();
+                }
+                tracing::warn!(error = %crate::chain(error), "the spool does not take events now");
+            }
+            Kind::Reject => {}
+            Kind::Stop => {
+                tracing::error!(error = %crate::chain(error), "the spool has failed");
+                self.failed.cancel();
+            }
+        }
     }
 }
 

@@ -1,32 +1,18 @@
 //! From a batch of events to frames of the spool: each record becomes JSON text once, here.
 
 use bytes::Bytes;
-use prost::Message;
 use serde::Deserialize;
-use sidetrail_archive::key::Id;
 use sidetrail_record::{EventTime, limits};
-use sidetrail_wire::ingest::v1::{Batch, Dropped, Event, Refusal, event::Payload};
-use sidetrail_wire::spool::v1::{BodyEncoding, FrameMeta};
+use sidetrail_wire::InvalidCall;
+use sidetrail_wire::ingest::v1::{Batch, Call, Dropped, Event, Refusal, event::Payload};
 
-use super::complete::Completion;
+use super::complete::{Completion, Of, Origin};
+use super::frame::{CompressError, Draft, Frame, Sender};
+use super::intent;
+use crate::ledger::{Known, SharedLedger};
 
-/// Records' text in one frame, about. A frame holds at least one record, and at most this and one record more.
-const FRAME_BODY: usize = 1 << 20;
 /// Sequence numbers end here. Nobody gets there by counting.
 const MAX_SEQUENCE: u64 = 1 << 62;
-/// Bodies below this are kept as they are: there is nothing to gain.
-const COMPRESS_ABOVE: usize = 512;
-/// The fastest of zstd's usual levels: the spool is written once and read once.
-const COMPRESSION_LEVEL: i32 = 1;
-
-/// A frame as the spool takes it.
-#[derive(Debug)]
-pub(crate) struct Frame {
-    pub(crate) meta: Vec<u8>,
-    pub(crate) body: Vec<u8>,
-    /// The last sequence in it: what can be acked once it is on disk.
-    pub(crate) last_sequence: u64,
-}
 
 /// What a batch came to.
 #[derive(Debug, Default)]
@@ -42,30 +28,41 @@ pub(crate) enum BatchError {
     Sequence { expected: u64, got: u64 },
     #[error("event {sequence} gives up {count} events, allowed are 1 to {MAX_SEQUENCE}")]
     Dropped { sequence: u64, count: u64 },
-    #[error("cannot compress a frame: {0}")]
-    Compress(String),
+    #[error(transparent)]
+    Compress(#[from] CompressError),
 }
 
-/// Who sends, as it says in its Hello.
-#[derive(Clone, Debug)]
-pub(crate) struct Sender {
-    pub(crate) source: Id,
-    pub(crate) service: String,
-    pub(crate) instance: String,
-}
+/// Why an event cannot be recorded: the field, and what is wrong with it.
+type Unfit = (String, String);
 
 /// Renders the batches of one source.
 #[derive(Debug)]
 pub(crate) struct Renderer {
     completion: Completion,
     sender: Sender,
+    ledger: SharedLedger,
+    /// The source's intents, with all that was rendered so far. While the stream lives nobody else changes them; if
+    /// somebody did, the ledger refuses the frame.
+    known: Known,
     /// The sequence that is due.
     next: u64,
 }
 
 impl Renderer {
-    pub(crate) fn new(completion: Completion, sender: Sender, last_sequence: u64) -> Self {
-        Self { completion, sender, next: last_sequence + 1 }
+    /// Goes on after `last_sequence`, as of which `known` is.
+    pub(crate) fn new(
+        completion: Completion,
+        sender: Sender,
+        ledger: SharedLedger,
+        last_sequence: u64,
+        known: Known,
+    ) -> Self {
+        Self { completion, sender, ledger, known, next: last_sequence + 1 }
+    }
+
+    /// Whether the source may go for good with something left open, having sent all up to `last_sequence`.
+    pub(crate) fn leaves_open(&self, last_sequence: u64) -> bool {
+        last_sequence < self.next && !self.known.open.is_empty()
     }
 
     /// Turns events into frames. Events from before the one that is due were resent and are passed over.
@@ -73,14 +70,14 @@ impl Renderer {
         let mut rendered = Rendered::default();
         let mut draft = Draft::new(self.next);
         for event in batch.events {
-            let Event { sequence, payload, .. } = event;
+            let sequence = event.sequence;
             if sequence < self.next {
                 continue;
             }
             if sequence > self.next || sequence > MAX_SEQUENCE {
                 return Err(BatchError::Sequence { expected: self.next, got: sequence });
             }
-            match payload {
+            match event.payload {
                 Some(Payload::Dropped(Dropped { count, .. })) => {
                     if count == 0 || count > MAX_SEQUENCE {
                         return Err(BatchError::Dropped { sequence, count });
@@ -88,15 +85,15 @@ impl Renderer {
                     draft.dropped += count;
                     self.next += count;
                 }
-                payload => {
+                _ => {
                     self.next += 1;
-                    if let Err(refusal) = self.record(payload, sequence, unix_ms, &mut draft) {
+                    if let Err(refusal) = self.event(event, unix_ms, &mut draft) {
                         draft.dropped += 1;
                         rendered.refusals.push(refusal);
                     }
                 }
             }
-            if draft.body.len() >= FRAME_BODY {
+            if draft.is_full() {
                 rendered.frames.push(self.frame(draft, unix_ms)?);
                 draft = Draft::new(self.next);
             }
@@ -107,99 +104,73 @@ impl Renderer {
         Ok(rendered)
     }
 
-    fn record(
-        &self,
-        payload: Option<Payload>,
+    /// Takes an event in, or says why it cannot be recorded.
+    fn event(&mut self, event: Event, unix_ms: i64, draft: &mut Draft) -> Result<(), Refusal> {
+        let Event { sequence, payload, completes } = event;
+        let taken = match payload {
+            Some(Payload::Call(call)) => self.call(call, sequence, completes, unix_ms, draft),
+            Some(Payload::Intent(call)) => self.intent(call, sequence, unix_ms, draft),
+            Some(Payload::Record(text)) => record(&text, unix_ms, draft),
+            _ => Err(("payload".to_owned(), "is of no kind that this collector knows".to_owned())),
+        };
+        taken.map_err(|(field, reason)| Refusal { sequence, field, reason })
+    }
+
+    /// A call that cannot be recorded completes nothing: its intent stays open, and becomes a record in the end.
+    fn call(
+        &mut self,
+        call: Call,
         sequence: u64,
+        completes: u64,
         unix_ms: i64,
         draft: &mut Draft,
-    ) -> Result<(), Refusal> {
-        let refuse = |field: &str, reason: String| Refusal { sequence, field: field.to_owned(), reason };
-        let start = draft.body.len();
-        if start > 0 {
-            draft.body.push(b',');
-        }
-        let rendered = match payload {
-            Some(Payload::Call(call)) => self
-                .completion
-                .record(call, self.sender.source, sequence, unix_ms)
-                .map_err(|error| refuse(error.field, error.reason))
-                .and_then(|mut record| {
-                    limits::write(&mut record, &mut draft.body)
-                        .map_err(|error| refuse("record", error.to_string()))?;
-                    Ok(record.event_time)
-                }),
-            Some(Payload::Record(text)) => match check_record(&text) {
-                Ok(time) => {
-                    draft.body.extend_from_slice(&text);
-                    Ok(time)
-                }
-                Err(reason) => Err(refuse("record", reason)),
-            },
-            _ => Err(refuse("payload", "is of no kind that this collector knows".to_owned())),
-        };
-        match rendered {
-            Ok(time) => {
-                let seconds = time.map_or(unix_ms.div_euclid(1000), EventTime::unix_seconds);
-                draft.note(seconds);
-                Ok(())
+    ) -> Result<(), Unfit> {
+        let source = self.sender.source;
+        let intent = Some(completes).filter(|intent| (1..sequence).contains(intent));
+        let original = intent.and_then(|intent| self.known.recorded.get(&intent));
+        draft.record::<Unfit>(unix_ms, |body| {
+            let origin = Origin { source, sequence, intent: intent.map(Of::Own) };
+            let mut record = self.completion.record(call, origin, unix_ms).map_err(unfit)?;
+            if let Some(original) = original {
+                intent::amend(&mut record, original, source, sequence);
             }
-            Err(refusal) => {
-                draft.body.truncate(start);
-                Err(refusal)
+            limits::write(&mut record, body).map_err(|error| ("record".to_owned(), error.to_string()))?;
+            Ok(record.event_time)
+        })?;
+        if let Some(intent) = intent {
+            if self.known.open.remove(&intent) {
+                draft.complete(intent);
+            } else if self.known.recorded.remove(&intent).is_some() {
+                draft.complete_late(intent);
             }
         }
+        Ok(())
     }
 
-    fn frame(&self, draft: Draft, unix_ms: i64) -> Result<Frame, BatchError> {
-        let body_size = draft.body.len();
-        let (body, encoding) = if body_size > COMPRESS_ABOVE {
-            let body = zstd::bulk::compress(&draft.body, COMPRESSION_LEVEL)
-                .map_err(|error| BatchError::Compress(error.to_string()))?;
-            (body, BodyEncoding::JoinedZstd)
-        } else {
-            (draft.body, BodyEncoding::Joined)
-        };
-        let last_sequence = self.next - 1;
-        let meta = FrameMeta {
-            source: Bytes::copy_from_slice(&self.sender.source.0),
-            first_sequence: draft.first,
-            last_sequence,
-            records: draft.records,
-            dropped: draft.dropped,
-            // A body is at most FRAME_BODY and one record.
-            body_size: u32::try_from(body_size).unwrap_or(u32::MAX),
-            encoding: encoding.into(),
-            oldest_event_time: draft.times.map_or(0, |(oldest, _)| oldest),
-            newest_event_time: draft.times.map_or(0, |(_, newest)| newest),
-            received_unix_ms: unix_ms,
-            service: self.sender.service.clone(),
-            instance: self.sender.instance.clone(),
-        };
-        Ok(Frame { meta: meta.encode_to_vec(), body, last_sequence })
+    fn intent(&mut self, call: Call, sequence: u64, unix_ms: i64, draft: &mut Draft) -> Result<(), Unfit> {
+        let intent = intent::render(&self.completion, call, self.sender.source, sequence, unix_ms);
+        let intent = intent.map_err(unfit)?;
+        let room = self.ledger.reserve(&intent).map_err(|full| ("intent".to_owned(), full.to_string()))?;
+        draft.open(intent, room);
+        self.known.open.insert(sequence);
+        Ok(())
+    }
+
+    fn frame(&self, draft: Draft, unix_ms: i64) -> Result<Frame, CompressError> {
+        draft.finish(&self.sender, self.next - 1, unix_ms)
     }
 }
 
-/// A frame in the making.
-#[derive(Debug)]
-struct Draft {
-    first: u64,
-    body: Vec<u8>,
-    records: u32,
-    dropped: u64,
-    times: Option<(i64, i64)>,
+fn record(text: &Bytes, unix_ms: i64, draft: &mut Draft) -> Result<(), Unfit> {
+    draft.record(unix_ms, |body| {
+        let time = check_record(text).map_err(|reason| ("record".to_owned(), reason))?;
+        body.extend_from_slice(text);
+        Ok(time)
+    })
 }
 
-impl Draft {
-    fn new(first: u64) -> Self {
-        Self { first, body: Vec::new(), records: 0, dropped: 0, times: None }
-    }
-
-    fn note(&mut self, seconds: i64) {
-        self.records += 1;
-        let (oldest, newest) = self.times.unwrap_or((seconds, seconds));
-        self.times = Some((oldest.min(seconds), newest.max(seconds)));
-    }
+fn unfit(error: InvalidCall) -> Unfit {
+    (error.field.to_owned(), error.reason)
 }
 
 /// Checks a complete record without touching it: one JSON object within CloudTrail's limit. Gives its time if it has

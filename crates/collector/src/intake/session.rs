@@ -16,8 +16,9 @@ use tokio::sync::{mpsc, oneshot};
 use tonic::{Status, Streaming};
 
 use super::Shared;
-use super::render::{Frame, Renderer, Sender};
-use crate::ledger::source_id;
+use super::frame::{Frame, Sender};
+use super::render::Renderer;
+use crate::ledger::{Known, SharedLedger, source_id};
 use crate::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS};
 
 /// A stream that does not say who it is ends.
@@ -46,15 +47,16 @@ impl Session {
         let shared = Arc::clone(&self.shared);
         let sender = self.hello().await?;
         let source = sender.source;
-        let place = shared.sessions.enter(source).ok_or_else(|| {
+        let mut place = shared.sessions.enter(source).ok_or_else(|| {
             Status::resource_exhausted(format!("{} streams are open", super::sessions::MAX_SESSIONS))
         })?;
-        let acked = self.durable_sequence(source).await?;
+        let (acked, known) = self.durable_state(source).await?;
         self.welcome(acked).await?;
         tracing::info!(%source, service = sender.service, instance = sender.instance, acked, "stream opened");
         let _gauge = shared.metrics.stream_opened();
 
-        let mut renderer = Renderer::new(shared.completion.clone(), sender, acked);
+        let mut renderer =
+            Renderer::new(shared.completion.clone(), sender, shared.ledger.clone(), acked, known);
         let mut pending = Pending::new();
         loop {
             tokio::select! {
@@ -72,9 +74,15 @@ impl Session {
                             self.batch(batch, &mut renderer, &mut pending).await?;
                         }
                         Some(deliver_request::Message::Heartbeat(_)) => {}
-                        Some(deliver_request::Message::Goodbye(_)) | None => {
-                            return self.finish(pending, Status::ok("")).await;
+                        Some(deliver_request::Message::Goodbye(goodbye)) => {
+                            self.finish(pending, Status::ok("")).await?;
+                            // Only now: had a frame not been written, the sender would come back with it.
+                            if renderer.leaves_open(goodbye.last_sequence) {
+                                place.goodbye();
+                            }
+                            return Ok(());
                         }
+                        None => return self.finish(pending, Status::ok("")).await,
                         Some(deliver_request::Message::Hello(_)) => {
                             return Err(Status::failed_precondition("hello comes once, at the start"));
                         }
@@ -90,19 +98,25 @@ impl Session {
         let Some(DeliverRequest { message: Some(deliver_request::Message::Hello(hello)) }) = message else {
             return Err(Status::failed_precondition("the first message must be hello"));
         };
-        check_hello(hello)
+        let sender = check_hello(hello)?;
+        if sender.source == self.shared.completion.collector {
+            return Err(Status::invalid_argument("hello.source is the collector's own"));
+        }
+        Ok(sender)
     }
 
-    /// Up to where this source's events are on disk: what is in the log and synced, not merely queued.
-    async fn durable_sequence(&self, source: Id) -> Result<u64, Status> {
+    /// Up to where this source's events are on disk, and its intents as of there: what is in the log and synced, not
+    /// merely queued. The source has its place by now, so whatever others queue for it is queued already, and this
+    /// comes after it.
+    async fn durable_state(&self, source: Id) -> Result<(u64, Known), Status> {
         let (tell, told) = oneshot::channel();
-        let look = move |ledger: Result<&crate::ledger::SharedLedger, Error>| {
+        let look = move |ledger: Result<&SharedLedger, Error>| {
             // The stream may have ended meanwhile.
-            let _ = tell.send(ledger.map(|ledger| ledger.last_sequence(source)));
+            let _ = tell.send(ledger.map(|ledger| (ledger.last_sequence(source), ledger.known(source))));
         };
         self.shared.committer.inspect(look).map_err(|error| self.status(&error))?;
-        let sequence = told.await.map_err(|_| Status::unavailable("the spool is closed"))?;
-        sequence.map_err(|error| self.status(&error))
+        let state = told.await.map_err(|_| Status::unavailable("the spool is closed"))?;
+        state.map_err(|error| self.status(&error))
     }
 
     async fn welcome(&self, acked_sequence: u64) -> Result<(), Status> {
@@ -154,8 +168,9 @@ impl Session {
         frame: Frame,
     ) -> Result<oneshot::Receiver<(u64, Result<Appended, Error>)>, Status> {
         let (tell, told) = oneshot::channel();
-        let Frame { meta, body, last_sequence } = frame;
+        let Frame { meta, body, last_sequence, room } = frame;
         let done = move |result| {
+            drop(room);
             // The stream may have ended meanwhile; the sender learns from the next welcome.
             let _ = tell.send((last_sequence, result));
         };
@@ -198,21 +213,12 @@ impl Session {
 
     /// What the sender is told when the spool does not take its events: it keeps them and comes back.
     fn status(&self, error: &Error) -> Status {
+        self.shared.not_taken(error);
         match error.kind() {
-            Kind::Wait => {
-                if matches!(error, Error::Full { .. } | Error::DiskFull { .. }) {
-                    self.shared.pressure.set_full();
-                }
-                tracing::warn!(error = %crate::chain(error), "the spool does not take events now");
-                Status::resource_exhausted(error.to_string())
-            }
+            Kind::Wait => Status::resource_exhausted(error.to_string()),
             // A frame overlaps one that an older stream of the source had on its way: the next welcome sorts it out.
             Kind::Reject => Status::aborted(error.to_string()),
-            Kind::Stop => {
-                tracing::error!(error = %crate::chain(error), "the spool has failed");
-                self.shared.failed.cancel();
-                Status::unavailable(error.to_string())
-            }
+            Kind::Stop => Status::unavailable(error.to_string()),
         }
     }
 

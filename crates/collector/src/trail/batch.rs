@@ -78,6 +78,7 @@ impl Batch {
         }
         self.counts.shipped += u64::from(meta.records);
         self.counts.dropped += meta.dropped;
+        self.counts.intents += meta.intents;
         self.first_received_unix_ms.get_or_insert(meta.received_unix_ms);
         self.cover(source, meta);
         self.end = frame.next;
@@ -128,6 +129,7 @@ impl Batch {
             range.last = meta.last_sequence;
             range.recorded += recorded;
             range.dropped += meta.dropped;
+            range.intents += meta.intents;
             return;
         }
         self.latest.insert(source, self.ranges.len());
@@ -140,6 +142,7 @@ impl Batch {
             recorded,
             filtered: 0,
             dropped: meta.dropped,
+            intents: meta.intents,
         });
     }
 }

@@ -26,11 +26,13 @@ pub(crate) struct Counts {
     pub(crate) shipped: u64,
     pub(crate) filtered: u64,
     pub(crate) dropped: u64,
+    pub(crate) intents: u64,
 }
 
 impl Counts {
     pub(crate) fn total(self) -> u64 {
-        self.shipped.saturating_add(self.filtered).saturating_add(self.dropped)
+        let Self { shipped, filtered, dropped, intents } = self;
+        [shipped, filtered, dropped, intents].into_iter().fold(0, u64::saturating_add)
     }
 }
 
@@ -115,6 +117,7 @@ impl Progress {
             state.shipped = state.shipped.saturating_add(counts.shipped);
             state.filtered = state.filtered.saturating_add(counts.filtered);
             state.dropped = state.dropped.saturating_add(counts.dropped);
+            state.intents = state.intents.saturating_add(counts.intents);
         })
     }
 
@@ -132,8 +135,8 @@ impl Progress {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        let TrailState { shipped, filtered, dropped, .. } = self.state;
-        Counts { shipped, filtered, dropped }
+        let TrailState { shipped, filtered, dropped, intents, .. } = self.state;
+        Counts { shipped, filtered, dropped, intents }
     }
 
     /// Of `accepted` events, how many this trail still has before it.

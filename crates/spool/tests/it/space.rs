@@ -2,7 +2,7 @@
 
 use std::{io::ErrorKind, path::Path};
 
-use sidetrail_spool::{Appended, Error, Kind, Options, Position};
+use sidetrail_spool::{Appended, Error, Kind, MAX_META, Options, Position};
 
 use crate::{
     driver::{DIR, body, fill, meta, open, small},
@@ -112,7 +112,7 @@ fn limits_are_refused_before_anything_happens() {
     let (mut writer, _) = open(&fs, small()).unwrap();
     let end = writer.end();
     for (meta, body) in
-        [(vec![0; 4097], vec![]), (meta(1).to_vec(), vec![0; 1025]), (meta(7).to_vec(), vec![])]
+        [(vec![0; MAX_META + 1], vec![]), (meta(1).to_vec(), vec![0; 1025]), (meta(7).to_vec(), vec![])]
     {
         assert_eq!(writer.append(&meta, &body).unwrap_err().kind(), Kind::Reject);
     }

@@ -1,12 +1,26 @@
-use sidetrail_wire::ingest::v1::Call;
+use prost::Message;
+use sidetrail_archive::key::Id;
+use sidetrail_spool::Ledger;
+use sidetrail_wire::spool::v1::{BodyEncoding, FrameMeta};
 
+use super::super::frame::FRAME_BODY;
 use super::*;
 
+const SOURCE: Id = Id([1; 16]);
+
 fn renderer() -> Renderer {
-    let completion =
-        Completion { account: "111122223333".parse().unwrap(), region: "eu-west-1".parse().unwrap() };
-    let sender = Sender { source: Id([1; 16]), service: "orders".to_owned(), instance: "a".to_owned() };
-    Renderer::new(completion, sender, 0)
+    resumed(&SharedLedger::default())
+}
+
+/// A renderer for a stream that opens now.
+fn resumed(ledger: &SharedLedger) -> Renderer {
+    let completion = Completion {
+        account: "111122223333".parse().unwrap(),
+        region: "eu-west-1".parse().unwrap(),
+        collector: Id([9; 16]),
+    };
+    let sender = Sender { source: SOURCE, service: "orders".to_owned(), instance: "a".to_owned() };
+    Renderer::new(completion, sender, ledger.clone(), ledger.last_sequence(SOURCE), ledger.known(SOURCE))
 }
 
 fn event(sequence: u64, payload: Payload) -> Event {
@@ -117,4 +131,140 @@ fn large_batches_become_several_frames() {
         next = meta.last_sequence + 1;
     }
     assert_eq!(next, 21);
+}
+
+fn intent(sequence: u64, call: Call) -> Event {
+    event(sequence, Payload::Intent(call))
+}
+
+fn completion(sequence: u64, completes: u64, call: Call) -> Event {
+    Event { completes, ..event(sequence, Payload::Call(call)) }
+}
+
+fn call(name: &str) -> Call {
+    Call {
+        event_id: vec![0xaa; 16].into(),
+        event_name: name.to_owned(),
+        request_id: Some("request-1".to_owned()),
+        request_parameters: Some(r#"{"orderId":"17"}"#.into()),
+        ..Call::default()
+    }
+}
+
+const CALL_ID: &str = "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa";
+
+fn records(body: &str) -> Vec<serde_json::Value> {
+    serde_json::from_str(&format!("[{body}]")).unwrap()
+}
+
+#[test]
+fn an_intent_is_kept_and_no_record() {
+    let outcome = Call {
+        error_code: Some("NotYet".to_owned()),
+        error_message: Some("how would it know".to_owned()),
+        response_elements: Some(r#"{"a":1}"#.into()),
+        ..call("RefundOrder")
+    };
+    let rendered = render(&mut renderer(), vec![record(1, "{}"), intent(2, outcome), intent(3, call("b"))]);
+    let (meta, body) = open(&rendered.frames[0]);
+    assert_eq!(body, "{}");
+    assert_eq!((meta.last_sequence, meta.records, meta.intents, meta.dropped), (3, 1, 2, 0));
+    let [first, second] = &meta.opened[..] else { panic!("{:?}", meta.opened) };
+    assert_eq!((first.sequence, second.sequence), (2, 3));
+    assert_eq!((first.event_id.as_str(), first.request_id.as_str()), (CALL_ID, "request-1"));
+    let kept: serde_json::Value = serde_json::from_slice(&first.record).unwrap();
+    assert_eq!(kept["eventName"], "RefundOrder");
+    assert_eq!(kept["requestParameters"]["orderId"], "17");
+    assert_eq!(kept["recipientAccountId"], "111122223333");
+    assert!(kept["responseElements"].is_null());
+    assert!(kept.get("errorCode").is_none() && kept.get("errorMessage").is_none(), "{kept}");
+}
+
+#[test]
+fn a_call_completes_an_intent_of_its_source() {
+    let mut renderer = renderer();
+    let rendered = render(&mut renderer, vec![intent(1, call("a")), intent(2, call("b"))]);
+    assert_eq!(open(&rendered.frames[0]).0.opened.len(), 2);
+    assert!(renderer.leaves_open(2) && !renderer.leaves_open(3), "3 is missing");
+
+    let batch = vec![
+        completion(3, 2, call("b")),
+        intent(4, call("c")),
+        completion(5, 4, call("c")),
+        // Nothing that is open: no intent, not one any more, not yet one, and one that is refused.
+        completion(6, 3, call("d")),
+        completion(7, 2, call("d")),
+        completion(8, 8, call("d")),
+        completion(9, 1, Call { request_parameters: Some("{".into()), ..call("a") }),
+    ];
+    let rendered = render(&mut renderer, batch);
+    let (meta, body) = open(&rendered.frames[0]);
+    assert_eq!((meta.completed, meta.completed_late, meta.opened.len()), (vec![2], vec![], 0));
+    assert_eq!((meta.records, meta.intents, meta.dropped), (5, 1, 1));
+    assert_eq!(rendered.refusals[0].sequence, 9);
+    let marks: Vec<_> =
+        records(&body).iter().map(|it| it["additionalEventData"]["sidetrail"]["intent"].clone()).collect();
+    assert_eq!(marks, [2.into(), 4.into(), 3.into(), 2.into(), serde_json::Value::Null]);
+    assert_eq!(records(&body)[0]["eventID"], CALL_ID, "in time it has the id of its intent");
+    assert!(renderer.leaves_open(9), "a call that is refused completes nothing");
+}
+
+#[test]
+fn an_intent_too_large_loses_its_parameters_first() {
+    let json = |size: usize| Some(Bytes::from(format!(r#"{{"a":"{}"}}"#, "x".repeat(size))));
+    let large = Call { request_parameters: json(20_000), ..call("a") };
+    let larger = Call { additional_event_data: json(20_000), ..large.clone() };
+    let other = Call { other: json(20_000), ..call("a") };
+    let no_uuid = Call {
+        event_id: Bytes::new(),
+        other: Some(format!(r#"{{"eventID":"{}"}}"#, "x".repeat(200)).into()),
+        ..call("a")
+    };
+    let batch = vec![intent(1, large), intent(2, larger), intent(3, other), intent(4, no_uuid)];
+    let rendered = render(&mut renderer(), batch);
+    let (meta, _) = open(&rendered.frames[0]);
+    assert_eq!((meta.intents, meta.dropped), (2, 2));
+    let kept: Vec<serde_json::Value> =
+        meta.opened.iter().map(|intent| serde_json::from_slice(&intent.record).unwrap()).collect();
+    assert_eq!(kept[0]["requestParameters"]["reason"], "requestParameters too large");
+    assert_eq!(kept[0]["userAgent"], serde_json::Value::Null);
+    assert_eq!(kept[1]["additionalEventData"]["originalSize"], 20_008);
+    let refused: Vec<_> = rendered.refusals.iter().map(|it| (it.sequence, it.field.as_str())).collect();
+    assert_eq!(refused, [(3, "intent"), (4, "eventID")]);
+    let reason = &rendered.refusals[0].reason;
+    assert!(reason.ends_with("after trimming, the limit is 16384"), "{reason}");
+}
+
+#[test]
+fn too_many_intents_are_refused_by_name() {
+    let ledger = SharedLedger::for_segments_of(4 << 10);
+    let mut renderer = resumed(&ledger);
+    let rendered = render(&mut renderer, (1..=9).map(|sequence| intent(sequence, call("a"))).collect());
+    let (meta, _) = open(&rendered.frames[0]);
+    assert!((1..9).contains(&meta.intents), "{}", meta.intents);
+    assert_eq!((meta.intents + meta.dropped, rendered.refusals.len() as u64), (9, meta.dropped));
+    let refusal = &rendered.refusals[0];
+    assert_eq!(refusal.field, "intent");
+    assert!(refusal.reason.ends_with("the limit is 1024"), "{}", refusal.reason);
+    drop(rendered);
+    assert!(render(&mut renderer, vec![intent(10, call("a"))]).refusals.is_empty(), "there is room again");
+}
+
+#[test]
+fn the_meta_of_a_frame_has_room_for_its_intents() {
+    let parameters = |size: usize| Some(Bytes::from(format!(r#"{{"a":"{}"}}"#, "x".repeat(size))));
+    let large = Call { request_parameters: parameters(15_000), ..call("a") };
+    let mut renderer = renderer();
+    let rendered = render(&mut renderer, (1..=40).map(|sequence| intent(sequence, large.clone())).collect());
+    let numbers = (41..=2041).map(|sequence| completion(sequence, (sequence - 40).min(40), call("a")));
+    let more = render(&mut renderer, numbers.collect());
+    for frame in rendered.frames.iter().chain(&more.frames) {
+        assert!(frame.meta.len() <= sidetrail_spool::MAX_META, "{}", frame.meta.len());
+    }
+    let mut ledger = SharedLedger::default();
+    for frame in rendered.frames.iter().chain(&more.frames) {
+        assert_eq!(ledger.check(&frame.meta, 0), sidetrail_spool::Verdict::Accept);
+        ledger.apply(&frame.meta, 0);
+    }
+    assert_eq!(ledger.totals().open, 0);
 }
