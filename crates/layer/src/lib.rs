@@ -129,17 +129,21 @@ mod sink;
 
 pub use sidetrail_record::{Record, Resource, UserIdentity};
 
+#[cfg(feature = "mtls")]
+pub use self::identity::PeerCertificate;
+#[cfg(feature = "jwt")]
+pub use self::identity::{JwksError, JwksStatus, JwtAlgorithm, JwtVerifier, JwtVerifierBuilder};
 #[cfg(feature = "grpc")]
 pub use self::sender::{DEFAULT_COLLECTOR, Sender, SenderBuilder, ShutdownError, Stats};
 pub use self::{
-    address::PeerAddr,
+    address::{ForwardedHeader, PeerAddr},
     body::{RequestBody, ResponseBody},
     builder::{BuildError, Builder, DEFAULT_BODY_CAP, MAX_BODY_CAP},
     capture::Level,
     draft::Draft,
     future::ResponseFuture,
     handle::Audit,
-    identity::{Identity, JwtClaims},
+    identity::{ApiKeys, Identity, JwtClaims, ProxyHeaders},
     layer::AuditLayer,
     route::RouteTemplate,
     rule::Rule,

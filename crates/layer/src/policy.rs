@@ -8,7 +8,7 @@ use std::{
 
 use http::{Method, header, request::Parts};
 
-use crate::{Level, Rule, Sink, identity::Chain, name, redact::Redactor, route::Route};
+use crate::{Level, Rule, Sink, address::Proxies, identity::Chain, name, redact::Redactor, route::Route};
 
 /// Routes whose names are remembered. Beyond it names are derived anew each time.
 const MAX_ROUTES: usize = 1024;
@@ -33,6 +33,7 @@ pub(crate) struct Policy {
     pub(crate) rules: HashMap<(Method, String), Rule>,
     pub(crate) redactor: Redactor,
     pub(crate) chain: Chain,
+    pub(crate) proxies: Proxies,
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) actions: RwLock<Actions>,
 }
@@ -94,6 +95,7 @@ impl fmt::Debug for Policy {
             .field("level", &self.level)
             .field("rules", &self.rules)
             .field("identity", &self.chain)
+            .field("proxies", &self.proxies)
             .finish_non_exhaustive()
     }
 }
