@@ -4,6 +4,7 @@
 
 #[cfg(feature = "axum")]
 mod axum;
+mod identity;
 mod outcomes;
 mod passthrough;
 #[cfg(feature = "grpc")]
