@@ -100,10 +100,7 @@ fn read(der: &[u8]) -> Result<Identity, &'static str> {
     if der.len() > MAX_CERTIFICATE {
         return Err(MALFORMED);
     }
-    let certificate = match X509Certificate::from_der(der) {
-        Ok(([], certificate)) => certificate,
-        _ => return Err(MALFORMED),
-    };
+    let Ok(([], certificate)) = X509Certificate::from_der(der) else { return Err(MALFORMED) };
     let name = name(&certificate)?;
     let mut issuer = certificate.issuer().to_string();
     limits::cut(&mut issuer, limits::MAX_TEXT);
