@@ -7,6 +7,8 @@ mod basic;
 mod certificate;
 mod chain;
 mod claims;
+#[cfg(test)]
+mod hostile;
 #[cfg(feature = "jwt")]
 mod jwt;
 mod key;

@@ -133,7 +133,7 @@ impl Who<'_> {
             fields.string("identityError", &format!("{name}: {code}"));
         }
         if !self.prior_actors.is_empty() {
-            fields.string("priorActors", &self.prior_actors.join(", "));
+            fields.plain("priorActors", serde_json::Value::from(self.prior_actors.as_slice()));
         }
     }
 }

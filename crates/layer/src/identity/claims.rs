@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use sidetrail_record::{EventTime, SessionAttributes, SessionContext, SessionIssuer, UserIdentity};
+use sidetrail_record::{EventTime, SessionAttributes, SessionContext, SessionIssuer, UserIdentity, limits};
 
 use crate::Identity;
 
@@ -34,12 +34,19 @@ impl JwtClaims {
     pub(super) fn prior_actors(&self) -> Vec<String> {
         /// More links than that no chain of delegation has.
         const MAX_ACTORS: usize = 8;
+        const MAX_NAME: usize = 256;
+        fn actor(claims: &Map<String, Value>) -> Option<&Map<String, Value>> {
+            claims.get("act")?.as_object()
+        }
         let issuer = text(&self.0, "iss");
-        let inner = |claims: &'_ Map<String, Value>| claims.get("act").and_then(Value::as_object).cloned();
-        std::iter::successors(inner(&self.0), inner)
+        std::iter::successors(actor(&self.0), |outer| actor(outer))
             .skip(1)
             .take(MAX_ACTORS)
-            .filter_map(|actor| Some(principal(text(&actor, "iss").or(issuer), text(&actor, "sub")?)))
+            .filter_map(|actor| {
+                let mut name = principal(text(actor, "iss").or(issuer), text(actor, "sub")?);
+                limits::cut(&mut name, MAX_NAME);
+                Some(name)
+            })
             .collect()
     }
 }

@@ -89,7 +89,14 @@ pub(super) fn watch(rules: Rules, path: PathBuf) -> Result<JwtVerifier, JwksErro
     let text = read(&path)?;
     let keys = parse(&rules, &path, &text)?;
     let verifier = JwtVerifier::new(rules, keys, Some(Watch::default()));
-    let watcher = Watcher { shared: Arc::downgrade(&verifier.0), path, stamp, text, last: Instant::now() };
+    let watcher = Watcher {
+        shared: Arc::downgrade(&verifier.0),
+        path,
+        stamp,
+        text,
+        last: Instant::now(),
+        failed: false,
+    };
     let thread = thread::Builder::new()
         .name("sidetrail-jwks".to_owned())
         .spawn(move || watcher.run())
@@ -109,6 +116,8 @@ struct Watcher {
     /// The set in use.
     text: String,
     last: Instant,
+    /// The file was not taken over: what is wrong may pass without a change that its metadata show.
+    failed: bool,
 }
 
 impl Watcher {
@@ -124,7 +133,7 @@ impl Watcher {
             if is_wanted && self.last.elapsed() < MIN_BETWEEN {
                 // Until then others that ask do not wake the thread.
                 pause = MIN_BETWEEN;
-            } else if is_wanted || stamp != self.stamp {
+            } else if is_wanted || stamp != self.stamp || self.failed {
                 watch.wanted.store(false, Ordering::Release);
                 let changed = stamp != self.stamp;
                 self.stamp = stamp;
@@ -139,6 +148,7 @@ impl Watcher {
             let keys = if text == self.text { None } else { Some(parse(&shared.rules, &self.path, &text)?) };
             Ok((text, keys))
         });
+        self.failed = new.is_err();
         match new {
             Ok((text, keys)) => {
                 if let Some(keys) = keys {

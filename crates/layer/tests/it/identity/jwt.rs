@@ -278,7 +278,7 @@ async fn actors_are_told() {
     send(&layer, get(&[("authorization", &format!("Bearer {}", issuer.sign(&with("act", act))))])).await;
     let record = crate::support::only(&records);
     assert_eq!(record["userIdentity"]["sessionContext"]["sessionIssuer"]["userName"], "support");
-    assert_eq!(record["additionalEventData"]["priorActors"], "https://b:desk");
+    assert_eq!(record["additionalEventData"]["priorActors"], json!(["https://b:desk"]));
     assert!(!record.to_string().contains("Jo"), "only what is used is kept");
 }
 
