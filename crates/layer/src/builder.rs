@@ -14,8 +14,8 @@ use std::{
 use http::Method;
 
 use crate::{
-    AuditLayer, DEFAULT_DEADLINE, Delivery, Level, Overflow, Rule, Sink, identity::Chain, policy::Policy,
-    redact::Redactor,
+    AuditLayer, DEFAULT_DEADLINE, Delivery, Level, Overflow, Rule, Sink, address::Proxies, identity::Chain,
+    policy::Policy, redact::Redactor,
 };
 #[cfg(feature = "grpc")]
 use crate::{Sender, SenderBuilder};
@@ -40,6 +40,9 @@ pub struct Builder {
     rules: HashMap<(Method, String), Rule>,
     redactor: Redactor,
     chain: Chain,
+    proxies: Proxies,
+    /// The first setting that makes no sense.
+    problem: Option<BuildError>,
     #[cfg(feature = "grpc")]
     sender: SenderBuilder,
 }
@@ -68,6 +71,8 @@ impl Builder {
             rules: HashMap::new(),
             redactor: Redactor::default(),
             chain: Chain::default(),
+            proxies: Proxies::default(),
+            problem: None,
         }
     }
 
@@ -94,6 +99,7 @@ impl Builder {
             rules: self.rules,
             redactor: self.redactor,
             chain: self.chain,
+            proxies: self.proxies,
             sink,
             actions: RwLock::default(),
         })
@@ -123,6 +129,9 @@ impl Builder {
 
     /// The layer. Without a [sink](Self::sink) its sender starts now and connects when it can.
     pub fn build(mut self) -> Result<AuditLayer, BuildError> {
+        if let Some(problem) = self.problem.take() {
+            return Err(problem);
+        }
         if let Some(SinkBox(sink)) = self.sink.take() {
             return Ok(AuditLayer::new(self.finish(sink), None));
         }
@@ -145,6 +154,9 @@ impl Builder {
 impl Builder {
     /// The layer. Without the feature `grpc` it needs a [sink](Self::sink).
     pub fn build(mut self) -> Result<AuditLayer, BuildError> {
+        if let Some(problem) = self.problem.take() {
+            return Err(problem);
+        }
         let SinkBox(sink) = self.sink.take().ok_or(BuildError::NoSink)?;
         Ok(AuditLayer::new(self.finish(sink)))
     }
@@ -160,6 +172,15 @@ pub enum BuildError {
     Thread(std::io::Error),
     /// There is neither a sink nor the feature `grpc`.
     NoSink,
+    /// A setting makes no sense.
+    Setting {
+        /// The builder's method.
+        name: &'static str,
+        /// What it was given, unless that is a secret.
+        value: String,
+        /// What it is not, or what is wrong with it.
+        reason: &'static str,
+    },
 }
 
 impl fmt::Display for BuildError {
@@ -170,6 +191,7 @@ impl fmt::Display for BuildError {
             }
             Self::Thread(_) => formatter.write_str("sender thread did not start"),
             Self::NoSink => formatter.write_str("no sink is set and feature grpc is off"),
+            Self::Setting { name, value, reason } => write!(formatter, "{name}: {value:?} is {reason}"),
         }
     }
 }
@@ -178,7 +200,7 @@ impl std::error::Error for BuildError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Thread(error) => Some(error),
-            Self::Address(_) | Self::NoSink => None,
+            Self::Address(_) | Self::NoSink | Self::Setting { .. } => None,
         }
     }
 }

@@ -7,15 +7,15 @@ use std::{
 };
 
 use http::HeaderValue;
-use sidetrail_record::{EventTime, Json, Record, UserIdentity, limits};
+use sidetrail_record::{EventTime, Json, Record, limits};
 
 use crate::{
-    Identity,
     capture::{Fields, Object, Tee},
     delivery::Permit,
     exchange::{Answer, Exchange},
     handle::Additions,
     id,
+    identity::Who,
     outcome::{self, End},
     policy::Action,
     redact,
@@ -79,11 +79,11 @@ impl Draft {
     pub fn into_record(mut self) -> Record {
         let exchange = Arc::clone(&self.exchange);
         let action = Arc::clone(&self.action);
-        let (identity, identity_source) = match (self.ended.additions.identity.take(), &exchange.caller) {
-            (Some(identity), _) => (identity, "handler"),
-            (None, Some((identity, source))) => (identity.clone(), &**source),
-            (None, None) => (Identity::anonymous(), "none"),
+        let who = match self.ended.additions.identity.take() {
+            Some(identity) => Who::by_handler(identity),
+            None => exchange.policy.chain.who(&exchange.caller),
         };
+        let additional = self.additional(&who);
         let (error_code, error_message) =
             match outcome::failure(self.end, self.ended.answer.status, self.ended.answer.grpc) {
                 _ if self.end == End::Answered && self.ended.additions.error.is_some() => {
@@ -95,19 +95,19 @@ impl Draft {
         let event_id = id::format(exchange.id);
         let mut record = Record {
             event_version: Some(Record::EVENT_VERSION.to_owned()),
-            user_identity: Some(UserIdentity::from(identity)),
+            user_identity: Some(who.identity),
             event_time: event_time(self.time),
             event_source: Some(exchange.policy.service.clone()),
             event_name: Some(action.name.clone()),
             source_ip_address: Some(
-                exchange.client.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string()),
+                exchange.addresses.client.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string()),
             ),
             user_agent: header_text(exchange.user_agent.as_ref()),
             error_code,
             error_message,
             request_parameters: Some(self.parameters()),
             response_elements: Some(self.elements()),
-            additional_event_data: self.additional(identity_source),
+            additional_event_data: additional,
             request_id: Some(exchange.request_id()),
             event_id: Some(event_id),
             read_only: Some(action.read_only),
@@ -139,7 +139,7 @@ impl Draft {
     }
 
     /// `additionalEventData`: OpenTelemetry's attribute names where it has one.
-    fn additional(&self, identity_source: &str) -> Option<Json> {
+    fn additional(&self, who: &Who<'_>) -> Option<Json> {
         const USUAL: usize = 384;
         let mut fields = Fields::with_capacity(USUAL);
         fields.string("http.request.method", self.exchange.method.as_str());
@@ -164,7 +164,8 @@ impl Draft {
             fields.string("trace_id", trace);
             fields.string("span_id", span);
         }
-        fields.string("identitySource", identity_source);
+        who.describe(&mut fields);
+        self.exchange.addresses.describe(&mut fields);
         fields.finish()
     }
 }

@@ -1,7 +1,6 @@
 //! One request on its way through the service.
 
 use std::{
-    net::IpAddr,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
@@ -11,12 +10,14 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
 
 use crate::{
-    Delivery, Draft, Identity, Level, Overflow, address,
+    Delivery, Draft, Level, Overflow,
+    address::Addresses,
     capture::{BodyKind, Tee},
     delivery::{AuditUnavailable, Permit, Receipt},
     draft::{Ended, header_text},
     handle::Additions,
     id,
+    identity::Heard,
     outcome::End,
     policy::{Action, Policy},
     route::Route,
@@ -31,8 +32,8 @@ pub(crate) struct Exchange {
     pub(crate) started: Instant,
     pub(crate) route: Route,
     pub(crate) uri: Uri,
-    pub(crate) caller: Option<(Identity, Arc<str>)>,
-    pub(crate) client: Option<IpAddr>,
+    pub(crate) caller: Heard,
+    pub(crate) addresses: Addresses,
     pub(crate) user_agent: Option<HeaderValue>,
     pub(crate) request_id: Option<HeaderValue>,
     pub(crate) trace: Option<HeaderValue>,
@@ -75,8 +76,8 @@ impl Exchange {
             started: Instant::now(),
             method: parts.method.clone(),
             uri: uri(parts).clone(),
-            caller: policy.chain.identify(parts),
-            client: address::client(parts),
+            caller: policy.chain.ask(parts),
+            addresses: policy.proxies.addresses(parts),
             user_agent: header(header::USER_AGENT),
             request_id: header(HeaderName::from_static("x-request-id")),
             trace: header(HeaderName::from_static("traceparent")),

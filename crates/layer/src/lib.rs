@@ -79,12 +79,12 @@
 //! |---|---|
 //! | `eventSource` | the service's name |
 //! | `eventName`, `readOnly` | method and route: `GET /orders` is `ListOrders`, `POST /orders/{id}/refund` is `RefundOrder`; a [`Rule`]; gRPC: the method |
-//! | `userIdentity` | the first of: [`Audit::set_identity`], the extension [`Identity`], [`Builder::identity`], the extension [`JwtClaims`]; else `Unknown`, `anonymous` |
-//! | `sourceIPAddress` | axum's `ConnectInfo<SocketAddr>` or [`PeerAddr`]; never a header |
+//! | `userIdentity` | the first of: [`Audit::set_identity`], the extension [`Identity`], what the builder adds (tokens, certificates, API keys, …), the extension [`JwtClaims`]; else `Unknown`, `anonymous`: see [`guide::identity`] |
+//! | `sourceIPAddress` | axum's `ConnectInfo<SocketAddr>` or [`PeerAddr`]; a header only as far as [`Builder::trusted_proxies`] says |
 //! | `requestParameters` | path, query and JSON body in one object. A name that is taken twice: query parameters go under `query`, body members under `body` |
 //! | `responseElements` | [`Audit::response_element`]; at [`Level::RequestResponse`] the JSON body |
 //! | `errorCode`, `errorMessage` | status or gRPC status, [`Audit::error`], `ClientClosedRequest`, `InternalFailure` |
-//! | `additionalEventData` | OpenTelemetry's names: `http.route`, `http.response.status_code`, `trace_id`, …; `durationMs`, `identitySource` |
+//! | `additionalEventData` | OpenTelemetry's names: `http.route`, `http.response.status_code`, `trace_id`, …; `durationMs`, `identitySource`, `identityError` |
 //! | `requestID` | `x-request-id`, else the event's id |
 //!
 //! # Where to put it
@@ -101,6 +101,8 @@
 //!
 //! - `grpc` (default): the [`Sender`]. Without it there is no tokio, hyper or tonic, and a [`Sink`] has to be set.
 //! - `axum`: `MatchedPath`, `OriginalUri` and `ConnectInfo` are understood, and [`Audit`] is an extractor.
+//! - `jwt`: `JwtVerifier` checks tokens against a JWKS file.
+//! - `mtls`: `PeerCertificate` says who a TLS client is.
 //!
 //! [tower]: https://docs.rs/tower
 
@@ -113,6 +115,7 @@ mod draft;
 mod exchange;
 mod future;
 mod guard;
+pub mod guide;
 mod handle;
 mod id;
 mod identity;
@@ -131,10 +134,14 @@ mod sink;
 
 pub use sidetrail_record::{Record, Resource, UserIdentity};
 
+#[cfg(feature = "mtls")]
+pub use self::identity::PeerCertificate;
+#[cfg(feature = "jwt")]
+pub use self::identity::{JwksError, JwksStatus, JwtAlgorithm, JwtVerifier, JwtVerifierBuilder};
 #[cfg(feature = "grpc")]
 pub use self::sender::{DEFAULT_COLLECTOR, Sender, SenderBuilder, ShutdownError, Stats};
 pub use self::{
-    address::PeerAddr,
+    address::{ForwardedHeader, PeerAddr},
     body::{RequestBody, ResponseBody},
     builder::{BuildError, Builder, DEFAULT_BODY_CAP, MAX_BODY_CAP},
     capture::Level,
@@ -142,7 +149,7 @@ pub use self::{
     draft::Draft,
     future::ResponseFuture,
     handle::Audit,
-    identity::{Identity, JwtClaims},
+    identity::{ApiKeys, Identity, JwtClaims, ProxyHeaders},
     layer::AuditLayer,
     route::RouteTemplate,
     rule::Rule,

@@ -9,7 +9,10 @@ use std::{
 
 use http::{Method, header, request::Parts};
 
-use crate::{Delivery, Level, Overflow, Rule, Sink, identity::Chain, name, redact::Redactor, route::Route};
+use crate::{
+    Delivery, Level, Overflow, Rule, Sink, address::Proxies, identity::Chain, name, redact::Redactor,
+    route::Route,
+};
 
 /// Routes whose names are remembered. Beyond it names are derived anew each time.
 const MAX_ROUTES: usize = 1024;
@@ -39,6 +42,7 @@ pub(crate) struct Policy {
     pub(crate) rules: HashMap<(Method, String), Rule>,
     pub(crate) redactor: Redactor,
     pub(crate) chain: Chain,
+    pub(crate) proxies: Proxies,
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) actions: RwLock<Actions>,
 }
@@ -101,6 +105,7 @@ impl fmt::Debug for Policy {
             .field("level", &self.level)
             .field("rules", &self.rules)
             .field("identity", &self.chain)
+            .field("proxies", &self.proxies)
             .finish_non_exhaustive()
     }
 }

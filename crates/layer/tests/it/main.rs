@@ -5,6 +5,7 @@
 #[cfg(feature = "axum")]
 mod axum;
 mod delivery;
+mod identity;
 mod outcomes;
 mod passthrough;
 #[cfg(feature = "grpc")]
