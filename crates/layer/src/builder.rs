@@ -2,16 +2,18 @@
 
 mod capture;
 mod identity;
+mod routes;
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, RwLock},
+use std::{fmt, sync::Arc};
+
+use crate::{
+    AuditLayer, Level, Sink,
+    coverage::Guesses,
+    identity::Chain,
+    policy::{Action, Actions, Policy},
+    redact::Redactor,
+    rule::Rules,
 };
-
-use http::Method;
-
-use crate::{AuditLayer, Level, Rule, Sink, identity::Chain, policy::Policy, redact::Redactor};
 #[cfg(feature = "grpc")]
 use crate::{Sender, SenderBuilder};
 
@@ -29,7 +31,7 @@ pub struct Builder {
     sink: Option<SinkBox>,
     level: Level,
     body_cap: usize,
-    rules: HashMap<(Method, String), Rule>,
+    rules: Rules,
     redactor: Redactor,
     chain: Chain,
     #[cfg(feature = "grpc")]
@@ -54,7 +56,7 @@ impl Builder {
             sink: None,
             level: Level::default(),
             body_cap: DEFAULT_BODY_CAP,
-            rules: HashMap::new(),
+            rules: Rules::default(),
             redactor: Redactor::default(),
             chain: Chain::default(),
         }
@@ -63,12 +65,6 @@ impl Builder {
     /// Where records go, in the place of a sender of the layer's own.
     pub fn sink(mut self, sink: impl Sink) -> Self {
         self.sink = Some(SinkBox(Arc::new(sink)));
-        self
-    }
-
-    /// What one route does differently. The template is the router's: `/orders/{id}/refund`; for gRPC it is the path.
-    pub fn route(mut self, method: Method, template: impl Into<String>, rule: Rule) -> Self {
-        self.rules.insert((method, template.into()), rule);
         self
     }
 
@@ -81,7 +77,9 @@ impl Builder {
             redactor: self.redactor,
             chain: self.chain,
             sink,
-            actions: RwLock::default(),
+            actions: Actions::default(),
+            unrouted: Arc::new(Action::unrouted(self.level)),
+            guesses: Guesses::default(),
         })
     }
 }

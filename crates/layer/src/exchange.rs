@@ -16,6 +16,7 @@ use crate::{
     outcome::End,
     policy::{Action, Policy},
     route::Route,
+    rule::LayeredRule,
 };
 
 /// What is known of a request when it arrives, and what becomes known while it is served.
@@ -26,6 +27,8 @@ pub(crate) struct Exchange {
     pub(crate) id: [u8; 16],
     pub(crate) started: Instant,
     pub(crate) route: Route,
+    /// The action by the builder's rules; `state` has it as rules further in left it.
+    base: Arc<Action>,
     pub(crate) uri: Uri,
     pub(crate) caller: Option<(Identity, Arc<str>)>,
     pub(crate) client: Option<IpAddr>,
@@ -56,19 +59,20 @@ pub(crate) struct Answer {
 impl Exchange {
     /// Takes note of a request. `None` if such requests are not recorded.
     pub(crate) fn begin(policy: &Arc<Policy>, parts: &Parts) -> Option<Self> {
-        let route = Route::of(parts);
-        let action = policy.action(parts, &route);
-        if action.level == Level::None {
+        let uri = uri(parts);
+        let route = Route::of(parts, uri.path(), &policy.rules);
+        let action = policy.action(parts, &route, uri.path());
+        if action.is_off() {
             return None;
         }
         let header = |name: HeaderName| parts.headers.get(name).cloned();
-        let cap = if action.level >= Level::Request { policy.body_cap } else { 0 };
-        let tee = Tee::new(BodyKind::of(&parts.headers), cap);
+        let tee = Tee::new(BodyKind::of(&parts.headers), policy.request_cap(action.level));
         Some(Self {
             id: id::uuid(),
             started: Instant::now(),
             method: parts.method.clone(),
-            uri: uri(parts).clone(),
+            uri: uri.clone(),
+            base: Arc::clone(&action),
             caller: policy.chain.identify(parts),
             client: address::client(parts),
             user_agent: header(header::USER_AGENT),
@@ -88,8 +92,44 @@ impl Exchange {
         let tee = std::mem::take(&mut state.tee);
         let action = Arc::clone(&state.action);
         drop(state);
+        self.take_note(&action, &answer, &additions, &tee);
+        if action.level == Level::None {
+            return;
+        }
         let policy = Arc::clone(&self.policy);
         policy.sink.accept(Draft::new(self, action, end, answer, additions, tee));
+    }
+
+    /// From here on the call goes by this rule, where the rule says anything.
+    pub(crate) fn apply(&self, rule: &LayeredRule) {
+        let mut state = self.lock();
+        if !state.finished {
+            state.action = rule.derive(&state.action);
+            let cap = self.policy.request_cap(state.action.level);
+            state.tee.set_cap(cap);
+        }
+    }
+
+    /// Takes note of what coverage tells.
+    fn take_note(&self, action: &Arc<Action>, answer: &Answer, additions: &Additions, tee: &Tee) {
+        // The service knows the gRPC method, then: a path that it does not know is nobody's route.
+        const UNIMPLEMENTED: u16 = 12;
+        let knows_method = || answer.grpc.is_some_and(|code| code != UNIMPLEMENTED);
+        if action.grpc_service.is_some() && !action.seen.is_kept() && knows_method() {
+            self.policy.actions.keep(&self.method, self.uri.path(), &self.base);
+        }
+        // A router that knows the path but not the method has no such route.
+        if action.seen.is_kept() && answer.status != Some(StatusCode::METHOD_NOT_ALLOWED) {
+            let source = match (&additions.identity, &self.caller) {
+                (Some(_), _) => Some("handler"),
+                (None, caller) => caller.as_ref().map(|(_, source)| &**source),
+            };
+            let has_body = tee.seen > 0 && action.level >= Level::Request;
+            if action.seen.note(source, !additions.resources.is_empty(), has_body) {
+                let template = self.route.known().filter(|_| action.grpc_service.is_none());
+                self.policy.first_call(&self.method, template.unwrap_or(self.uri.path()), action);
+            }
+        }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -98,7 +138,7 @@ impl Exchange {
 
     /// An empty copy of the response's body.
     pub(crate) fn response_tee(&self, headers: &HeaderMap) -> Tee {
-        let cap = if self.lock().action.level >= Level::RequestResponse { self.policy.body_cap } else { 0 };
+        let cap = self.policy.response_cap(self.lock().action.level);
         Tee::new(BodyKind::of(headers), cap)
     }
 }

@@ -6,7 +6,7 @@ use http::Extensions;
 use serde::Serialize;
 use sidetrail_record::{Json, Resource, limits, redact::HIDDEN};
 
-use crate::{Identity, exchange::Exchange, redact};
+use crate::{Identity, exchange::Exchange, redact, rule::LayeredRule};
 
 /// How many resources, parameters and response elements each one record takes from its handler.
 const MAX_ENTRIES: usize = 64;
@@ -88,6 +88,13 @@ impl Audit {
         let message = redact::text(Cow::Owned(message.into())).into_owned();
         let error = (cut(code.into()), cut(message));
         self.add(|additions, _| additions.error = Some(error));
+    }
+
+    /// A rule around the handler has its say.
+    pub(crate) fn apply(&self, rule: &LayeredRule) {
+        if let Some(exchange) = &self.0 {
+            exchange.apply(rule);
+        }
     }
 
     fn add(&self, add: impl FnOnce(&mut Additions, &mut usize)) {

@@ -108,10 +108,12 @@ mod address;
 mod body;
 mod builder;
 mod capture;
+mod coverage;
 mod draft;
 mod exchange;
 mod future;
 mod guard;
+pub mod guide;
 mod handle;
 mod id;
 mod identity;
@@ -136,13 +138,15 @@ pub use self::{
     body::{RequestBody, ResponseBody},
     builder::{BuildError, Builder, DEFAULT_BODY_CAP, MAX_BODY_CAP},
     capture::Level,
+    coverage::{Aspect, Coverage, Gap, Gaps, RedactionDecision, ResourceDecision, RouteCoverage},
     draft::Draft,
     future::ResponseFuture,
     handle::Audit,
     identity::{Identity, JwtClaims},
     layer::AuditLayer,
+    policy::Naming,
     route::RouteTemplate,
-    rule::Rule,
+    rule::{ResourceTemplate, Rule, RuleService},
     service::AuditService,
     sink::{MemorySink, Sink},
 };
