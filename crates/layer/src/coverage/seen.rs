@@ -85,7 +85,7 @@ impl Seen {
     }
 
     pub(crate) fn sources(&self) -> Vec<String> {
-        self.sources.iter().map_while(OnceLock::get).map(|source| source.to_string()).collect()
+        self.sources.iter().map_while(OnceLock::get).map(|source| String::from(&**source)).collect()
     }
 
     pub(crate) fn exercised(&self) -> bool {

@@ -47,8 +47,7 @@ fn cells(route: &RouteCoverage) -> [String; COLUMNS] {
     let [method, template] = [&route.method, &route.route].map(String::clone);
     let exercised = if route.exercised { "yes" } else { "no" };
     if !route.recorded {
-        let [rest @ ..] = ["not recorded", "", "", "", "", ""].map(str::to_owned);
-        let [a, b, c, d, e, f] = rest;
+        let [a, b, c, d, e, f] = ["not recorded", "", "", "", "", ""].map(str::to_owned);
         return [method, template, a, b, c, d, e, f];
     }
     let naming = match route.naming {
