@@ -79,6 +79,8 @@
 //! |---|---|
 //! | `eventSource` | the service's name |
 //! | `eventName`, `readOnly` | method and route: `GET /orders` is `ListOrders`, `POST /orders/{id}/refund` is `RefundOrder`; a [`Rule`]; gRPC: the method |
+//! | `resources` | [`Rule::resource`], [`Audit::add_resource`] |
+//! | `managementEvent`, `eventCategory` | `Management`; `Data` where a [`Rule`] says so |
 //! | `userIdentity` | the first of: [`Audit::set_identity`], the extension [`Identity`], [`Builder::identity`], the extension [`JwtClaims`]; else `Unknown`, `anonymous` |
 //! | `sourceIPAddress` | axum's `ConnectInfo<SocketAddr>` or [`PeerAddr`]; never a header |
 //! | `requestParameters` | path, query and JSON body in one object. A name that is taken twice: query parameters go under `query`, body members under `body` |
@@ -101,6 +103,13 @@
 //!
 //! - `grpc` (default): the [`Sender`]. Without it there is no tokio, hyper or tonic, and a [`Sink`] has to be set.
 //! - `axum`: `MatchedPath`, `OriginalUri` and `ConnectInfo` are understood, and [`Audit`] is an extractor.
+//!
+//! # Guides
+//!
+//! - [`naming`](guide::naming): how names follow from routes, and what a call touches.
+//! - [`coverage`](guide::coverage): a test that no route was forgotten.
+//!
+//! What semantic versioning covers is in the crate's README.
 //!
 //! [tower]: https://docs.rs/tower
 

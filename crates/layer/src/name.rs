@@ -370,6 +370,23 @@ mod tests {
     }
 
     #[test]
+    fn the_guide_tells_what_is_done() {
+        let guide = include_str!("guide/naming.md");
+        let mut rows = 0;
+        for line in guide.lines().filter(|line| line.starts_with("| ") && line.contains("`/")) {
+            let cells: Vec<_> = line.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+            let [_, _, template, get, post, put, delete, _] = cells.try_into().unwrap();
+            for (method, name) in
+                [("GET", get), ("POST", post), ("PUT", put), ("PATCH", put), ("DELETE", delete)]
+            {
+                check(&format!("{method} {template} {name}"));
+            }
+            rows += 1;
+        }
+        assert_eq!(rows, 7);
+    }
+
+    #[test]
     fn odd_paths_have_a_bounded_name() {
         for path in [
             "",

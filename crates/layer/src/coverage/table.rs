@@ -28,12 +28,14 @@ impl fmt::Display for Coverage {
             writeln!(formatter, "{}", line.trim_end())?;
         }
         for route in &self.routes {
-            for other in &route.collides_with {
-                let RouteCoverage { method, route, name, .. } = route;
-                writeln!(formatter, "collision: {method} {route} and {other} are both {name}")?;
+            let RouteCoverage { method, route: template, name, .. } = route;
+            let itself = format!("{method} {template}");
+            // Each pair once.
+            for other in route.collides_with.iter().filter(|other| **other > itself) {
+                writeln!(formatter, "collision: {itself} and {other} are both {name}")?;
             }
             for problem in &route.resource_problems {
-                writeln!(formatter, "resource left out: {} {}: {problem}", route.method, route.route)?;
+                writeln!(formatter, "resource left out: {itself}: {problem}")?;
             }
         }
         if self.unnamed > 0 {
