@@ -24,6 +24,9 @@ use crate::{
 /// Resources in one record. CloudTrail states no limit; what it writes has few.
 const MAX_RESOURCES: usize = 64;
 
+/// And their texts in all, so that a record has room for the rest.
+const MAX_RESOURCE_BYTES: usize = 64 * 1024;
+
 /// A call that has ended, not written down yet.
 ///
 /// Making the [`Record`] takes longer than anything else that the layer does. A [`Sink`](crate::Sink) with a thread of
@@ -117,6 +120,11 @@ impl Draft {
             templates.iter().filter_map(|template| template.fill(parameters, redactor)).collect();
         resources.append(&mut self.additions.resources);
         resources.truncate(MAX_RESOURCES);
+        let mut room = MAX_RESOURCE_BYTES;
+        resources.retain(|Resource { account_id, kind, arn, .. }| {
+            let size = [account_id, kind, arn].into_iter().flatten().map(String::len).sum();
+            room.checked_sub(size).inspect(|left| room = *left).is_some()
+        });
         resources
     }
 

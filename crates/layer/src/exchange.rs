@@ -118,17 +118,22 @@ impl Exchange {
         if action.grpc_service.is_some() && !action.seen.is_kept() && knows_method() {
             self.policy.actions.keep(&self.method, self.uri.path(), &self.base);
         }
+        let template = match action.grpc_service {
+            Some(_) => Some(self.uri.path()),
+            None => self.route.known(),
+        };
+        let Some(template) = template.filter(|_| action.seen.is_kept()) else { return };
         // A router that knows the path but not the method has no such route.
-        if action.seen.is_kept() && answer.status != Some(StatusCode::METHOD_NOT_ALLOWED) {
-            let source = match (&additions.identity, &self.caller) {
-                (Some(_), _) => Some("handler"),
-                (None, caller) => caller.as_ref().map(|(_, source)| &**source),
-            };
-            let has_body = tee.seen > 0 && action.level >= Level::Request;
-            if action.seen.note(source, !additions.resources.is_empty(), has_body) {
-                let template = self.route.known().filter(|_| action.grpc_service.is_none());
-                self.policy.first_call(&self.method, template.unwrap_or(self.uri.path()), action);
-            }
+        if answer.status == Some(StatusCode::METHOD_NOT_ALLOWED) {
+            return;
+        }
+        let source = match (&additions.identity, &self.caller) {
+            (Some(_), _) => Some("handler"),
+            (None, caller) => caller.as_ref().map(|(_, source)| &**source),
+        };
+        let has_body = tee.seen > 0 && action.level >= Level::Request;
+        if action.seen.note(source, !additions.resources.is_empty(), has_body) {
+            self.policy.first_call(&self.method, template, action);
         }
     }
 

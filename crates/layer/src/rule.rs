@@ -36,7 +36,8 @@ const MAX_TEMPLATES: usize = 16;
 ///
 /// Where several rules are about one call, the innermost decides, and what it leaves open the next: a rule around the
 /// handler, [`Builder::route`](crate::Builder::route), [`Builder::route_any`](crate::Builder::route_any). A rule around a
-/// handler counts for calls that get as far: what a middleware outside of it turns away goes by the builder's.
+/// handler counts for calls that get as far, inside of an [`AuditLayer`](crate::AuditLayer): what a middleware outside of
+/// it turns away goes by the builder's.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rule {
     pub(crate) name: Option<String>,

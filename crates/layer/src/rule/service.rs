@@ -12,8 +12,8 @@ use tower_service::Service;
 use super::Rule;
 use crate::{Audit, policy::Action};
 
-/// Actions that a rule remembers what it made of. Behind one handler there are few methods.
-const MAX_DERIVED: usize = 8;
+/// Actions that a rule remembers what it made of. Around a handler it meets one for each method, around a service many.
+const MAX_DERIVED: usize = 64;
 
 /// Made by a [`Rule`] as a layer: what it wraps is recorded by the rule. Requests and responses are not touched.
 #[derive(Clone, Debug)]

@@ -178,6 +178,45 @@ async fn one_name_for_two_routes_is_a_collision() {
     assert_eq!(gaps.gaps().iter().filter(|gap| gap.aspect == Aspect::Name).count(), 2);
 }
 
+/// What is logged, as text.
+#[cfg(feature = "grpc")]
+#[derive(Clone, Default)]
+struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+#[cfg(feature = "grpc")]
+impl std::io::Write for Log {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(text)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(feature = "grpc")]
+#[tokio::test]
+async fn a_collision_is_logged_once() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    let dispatch = tracing::Dispatch::new(subscriber);
+    let _guard = tracing::dispatcher::set_default(&dispatch);
+    let layer = layer(|builder| builder);
+    let app = Router::new()
+        .route("/v1/orders", get(async || ()))
+        .route("/v2/orders", get(async || ()))
+        .route("/v3/orders", get(async || ()))
+        .route("/v4/orders", get(async || ()).layer(Rule::new().name("ListOrdersV4")))
+        .layer(layer);
+    for version in [4, 1, 2, 3, 1, 2, 3] {
+        send(&app, Method::GET, &format!("/v{version}/orders")).await;
+    }
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains("WARN") && text.contains("route=GET /v2/orders other=GET /v1/orders"), "{text}");
+}
+
 #[tokio::test]
 async fn guesses_are_gaps() {
     let layer = layer(|builder| builder);

@@ -98,6 +98,17 @@ async fn handlers_add_to_declared_resources() {
     assert_eq!(record["resources"].as_array().unwrap().len(), 64);
     assert_eq!(record["resources"][0]["type"], "AWS::Orders::Order");
     assert_eq!(record["resources"][63]["ARN"], "arn:x");
+
+    let (layer, records) = build(|builder| builder);
+    let app = layer.layer(service(async |request: Request<_>| {
+        for size in [40_000, 40_000, 10] {
+            let resource = Resource { arn: Some("x".repeat(size)), ..Resource::default() };
+            Audit::of(request.extensions()).add_resource(resource);
+        }
+        Ok(Response::new(Script::new([])))
+    }));
+    send(app, request(Method::GET, "/orders")).await;
+    assert_eq!(only(&records)["resources"].as_array().unwrap().len(), 2, "what does not fit is left out");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use axum::{
     response::IntoResponse,
     routing::{any, get, post},
 };
-use sidetrail::{AuditLayer, RequestBody, Rule};
+use sidetrail::{AuditLayer, MemorySink, RequestBody, Rule};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
 use super::{status, told};
@@ -115,6 +115,13 @@ async fn around_a_fallback_and_a_nested_service() {
     assert_eq!(told(&only(&records)), ("UpdateRest", Some("/{*rest}"), None));
     send(app, "GET", "/").await;
     assert_eq!(told(&only(&records)), ("GetRoot", None, Some("BadRequest")));
+
+    // But a rule can.
+    let records = MemorySink::default();
+    let layer = AuditLayer::builder("orders.example.com").route_any("/files/{*path}", Rule::new());
+    let layer = layer.sink(records.clone()).build().unwrap();
+    send(Router::new().nest_service("/files", files).layer(layer), "GET", "/files/a/b.txt").await;
+    assert_eq!(told(&only(&records)), ("GetFile", Some("/files/{*path}"), None));
 }
 
 #[tokio::test]
