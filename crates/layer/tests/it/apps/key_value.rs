@@ -22,6 +22,10 @@ use axum::{
 use flate2::{Compression, write::GzEncoder};
 use futures_util::stream;
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tower::ServiceBuilder;
 use tower_http::{limit::RequestBodyLimitLayer, trace::TraceLayer};
 
@@ -136,10 +140,14 @@ async fn every_call_is_named_and_complete() {
     complete(&got, "GetKey", "/{key}", 200);
     assert_eq!(got["additionalEventData"]["http.response.body.size"], sent);
 
-    let mut large = empty("POST", "/huge");
-    *large.body_mut() = vec![b'x'; MAX_VALUE + 1].into();
-    large.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    assert_eq!(server.call(large).await.status(), 413);
+    // The head alone: the answer does not wait for the rest, and a client that sends it might not see the answer.
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let head = format!("POST /huge HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", MAX_VALUE + 1);
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 13];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413 ");
+    drop(stream);
     let refused = record(&sink).await;
     complete(&refused, "UpdateKey", "/{key}", 413);
     assert_eq!(refused["errorCode"], "RequestTooLarge");
