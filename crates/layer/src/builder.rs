@@ -3,19 +3,18 @@
 mod capture;
 mod delivery;
 mod identity;
+mod routes;
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, RwLock},
-    time::Duration,
-};
-
-use http::Method;
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    AuditLayer, DEFAULT_DEADLINE, Delivery, Level, Overflow, Rule, Sink, address::Proxies, identity::Chain,
-    policy::Policy, redact::Redactor,
+    AuditLayer, DEFAULT_DEADLINE, Delivery, Level, Overflow, Sink,
+    address::Proxies,
+    coverage::Guesses,
+    identity::Chain,
+    policy::{Action, Actions, Policy},
+    redact::Redactor,
+    rule::Rules,
 };
 #[cfg(feature = "grpc")]
 use crate::{Sender, SenderBuilder};
@@ -37,7 +36,7 @@ pub struct Builder {
     overflow: Overflow,
     deadline: Duration,
     body_cap: usize,
-    rules: HashMap<(Method, String), Rule>,
+    rules: Rules,
     redactor: Redactor,
     chain: Chain,
     proxies: Proxies,
@@ -68,7 +67,7 @@ impl Builder {
             overflow: Overflow::default(),
             deadline: DEFAULT_DEADLINE,
             body_cap: DEFAULT_BODY_CAP,
-            rules: HashMap::new(),
+            rules: Rules::default(),
             redactor: Redactor::default(),
             chain: Chain::default(),
             proxies: Proxies::default(),
@@ -79,12 +78,6 @@ impl Builder {
     /// Where records go, in the place of a sender of the layer's own.
     pub fn sink(mut self, sink: impl Sink) -> Self {
         self.sink = Some(SinkBox(Arc::new(sink)));
-        self
-    }
-
-    /// What one route does differently. The template is the router's: `/orders/{id}/refund`; for gRPC it is the path.
-    pub fn route(mut self, method: Method, template: impl Into<String>, rule: Rule) -> Self {
-        self.rules.insert((method, template.into()), rule);
         self
     }
 
@@ -101,7 +94,9 @@ impl Builder {
             chain: self.chain,
             proxies: self.proxies,
             sink,
-            actions: RwLock::default(),
+            actions: Actions::default(),
+            unrouted: Arc::new(Action::unrouted(self.level)),
+            guesses: Guesses::default(),
         })
     }
 }

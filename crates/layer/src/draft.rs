@@ -7,7 +7,7 @@ use std::{
 };
 
 use http::HeaderValue;
-use sidetrail_record::{EventTime, Json, Record, limits};
+use sidetrail_record::{EventTime, Json, Record, Resource, limits};
 
 use crate::{
     capture::{Fields, Object, Tee},
@@ -19,8 +19,14 @@ use crate::{
     outcome::{self, End},
     policy::Action,
     redact,
-    route::Route,
+    route::Parameter,
 };
+
+/// Resources in one record. CloudTrail states no limit; what it writes has few.
+const MAX_RESOURCES: usize = 64;
+
+/// And their texts in all, so that a record has room for the rest.
+const MAX_RESOURCE_BYTES: usize = 64 * 1024;
 
 /// A call that has ended, not written down yet.
 ///
@@ -83,7 +89,6 @@ impl Draft {
             Some(identity) => Who::by_handler(identity),
             None => exchange.policy.chain.who(&exchange.caller),
         };
-        let additional = self.additional(&who);
         let (error_code, error_message) =
             match outcome::failure(self.end, self.ended.answer.status, self.ended.answer.grpc) {
                 _ if self.end == End::Answered && self.ended.additions.error.is_some() => {
@@ -93,38 +98,64 @@ impl Draft {
                 None => (None, None),
             };
         let event_id = id::format(exchange.id);
+        let path = exchange.uri.path();
+        let template = exchange.route.template(path);
+        let name = action.name(&exchange.method, &template);
+        if exchange.route.known().is_none() && action.grpc_service.is_none() {
+            exchange.policy.guesses.note(&exchange.method, &template, &name, self.ended.answer.status);
+        }
+        let additional = self.additional(&who, &template);
+        let path_parameters = exchange.route.parameters(&template, path);
+        let resources = self.resources(&path_parameters);
+        let data_event = action.rule.data_event == Some(true);
         let mut record = Record {
             event_version: Some(Record::EVENT_VERSION.to_owned()),
             user_identity: Some(who.identity),
             event_time: event_time(self.time),
             event_source: Some(exchange.policy.service.clone()),
-            event_name: Some(action.name.clone()),
+            event_name: Some(name.clone().into_owned()),
             source_ip_address: Some(
                 exchange.addresses.client.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string()),
             ),
             user_agent: header_text(exchange.user_agent.as_ref()),
             error_code,
             error_message,
-            request_parameters: Some(self.parameters()),
+            request_parameters: Some(self.parameters(path_parameters)),
             response_elements: Some(self.elements()),
             additional_event_data: additional,
             request_id: Some(exchange.request_id()),
             event_id: Some(event_id),
-            read_only: Some(action.read_only),
-            resources: Some(self.ended.additions.resources).filter(|resources| !resources.is_empty()),
+            read_only: Some(action.read_only(&exchange.method)),
+            resources: Some(resources).filter(|resources| !resources.is_empty()),
             event_type: Some("AwsApiCall".to_owned()),
-            management_event: Some(true),
-            event_category: Some("Management".to_owned()),
+            management_event: Some(!data_event),
+            event_category: Some(if data_event { "Data" } else { "Management" }.to_owned()),
             ..Record::default()
         };
         limits::apply(&mut record);
         record
     }
 
-    fn parameters(&self) -> Json {
+    /// What the rule's templates say, then what the handler added.
+    fn resources(&mut self, parameters: &[Parameter<'_>]) -> Vec<Resource> {
+        let redactor = &self.exchange.policy.redactor;
+        let templates = self.action.rule.resources.as_deref().unwrap_or_default();
+        let mut resources: Vec<Resource> =
+            templates.iter().filter_map(|template| template.fill(parameters, redactor)).collect();
+        resources.append(&mut self.ended.additions.resources);
+        resources.truncate(MAX_RESOURCES);
+        let mut room = MAX_RESOURCE_BYTES;
+        resources.retain(|Resource { account_id, kind, arn, .. }| {
+            let size = [account_id, kind, arn].into_iter().flatten().map(String::len).sum();
+            room.checked_sub(size).inspect(|left| room = *left).is_some()
+        });
+        resources
+    }
+
+    fn parameters(&self, path: Vec<Parameter<'_>>) -> Json {
         let redactor = &self.exchange.policy.redactor;
         let mut object = Object::with(&self.ended.additions.parameters);
-        object.path(self.exchange.route.parameters(self.exchange.uri.path()), redactor);
+        object.path(path, redactor);
         if let Some(query) = self.exchange.uri.query() {
             object.query(query, redactor);
         }
@@ -139,14 +170,12 @@ impl Draft {
     }
 
     /// `additionalEventData`: OpenTelemetry's attribute names where it has one.
-    fn additional(&self, who: &Who<'_>) -> Option<Json> {
+    fn additional(&self, who: &Who<'_>, template: &str) -> Option<Json> {
         const USUAL: usize = 384;
         let mut fields = Fields::with_capacity(USUAL);
         fields.string("http.request.method", self.exchange.method.as_str());
-        match &self.exchange.route {
-            Route::Known(template) => fields.string("http.route", template),
-            Route::Guessed(template) => fields.string("url.template", template),
-        }
+        let is_known = self.exchange.route.known().is_some();
+        fields.string(if is_known { "http.route" } else { "url.template" }, template);
         if let Some(service) = &self.action.grpc_service {
             fields.string("rpc.system", "grpc");
             fields.string("rpc.service", service);

@@ -21,6 +21,7 @@ use crate::{
     outcome::End,
     policy::{Action, Policy},
     route::Route,
+    rule::LayeredRule,
 };
 
 /// What is known of a request when it arrives, and what becomes known while it is served.
@@ -31,6 +32,8 @@ pub(crate) struct Exchange {
     pub(crate) id: [u8; 16],
     pub(crate) started: Instant,
     pub(crate) route: Route,
+    /// The action by the builder's rules; `state` has it as rules further in left it.
+    base: Arc<Action>,
     pub(crate) uri: Uri,
     pub(crate) caller: Heard,
     pub(crate) addresses: Addresses,
@@ -48,6 +51,9 @@ pub(crate) struct State {
     pub(crate) additions: Additions,
     /// The place for the record.
     pub(crate) permit: Permit,
+    /// The intent to serve the call was announced.
+    intended: bool,
+    asked_for_room: bool,
     /// The record is made; nothing that comes now can change it.
     pub(crate) finished: bool,
 }
@@ -63,19 +69,20 @@ pub(crate) struct Answer {
 impl Exchange {
     /// Takes note of a request. `None` if such requests are not recorded.
     pub(crate) fn begin(policy: &Arc<Policy>, parts: &Parts) -> Option<Self> {
-        let route = Route::of(parts);
-        let action = policy.action(parts, &route);
-        if action.level == Level::None {
+        let uri = uri(parts);
+        let route = Route::of(parts, uri.path(), &policy.rules);
+        let action = policy.action(parts, &route, uri.path());
+        if action.is_off() {
             return None;
         }
         let header = |name: HeaderName| parts.headers.get(name).cloned();
-        let cap = if action.level >= Level::Request { policy.body_cap } else { 0 };
-        let tee = Tee::new(BodyKind::of(&parts.headers), cap);
+        let tee = Tee::new(BodyKind::of(&parts.headers), policy.request_cap(action.level));
         Some(Self {
             id: id::uuid(),
             started: Instant::now(),
             method: parts.method.clone(),
-            uri: uri(parts).clone(),
+            uri: uri.clone(),
+            base: Arc::clone(&action),
             caller: policy.chain.ask(parts),
             addresses: policy.proxies.addresses(parts),
             user_agent: header(header::USER_AGENT),
@@ -86,6 +93,8 @@ impl Exchange {
                 tee,
                 additions: Additions::default(),
                 permit: Permit::none(),
+                intended: false,
+                asked_for_room: false,
                 finished: false,
             }),
             policy: Arc::clone(policy),
@@ -93,21 +102,35 @@ impl Exchange {
         })
     }
 
-    /// What the call has to wait for before its handler begins.
+    /// What the call has to wait for before its handler begins. A rule around the handler asks again.
     pub(crate) fn admission(self: &Arc<Self>) -> Option<Admission> {
         let policy = &self.policy;
-        let action = Arc::clone(&self.lock().action);
-        let wait = if action.delivery == Delivery::Guarded {
+        let mut state = self.lock();
+        let guarded = self.delivery_of(&state.action) == Delivery::Guarded;
+        if state.finished || state.action.level == Level::None {
+            return None;
+        }
+        let wait = if guarded && !state.intended {
+            state.intended = true;
+            let action = Arc::clone(&state.action);
+            drop(state);
             let (permit, receipt) =
                 policy.sink.intend(Draft::intent(Arc::clone(self), action), policy.deadline);
             self.lock().permit = permit;
             Wait::Intent(receipt)
-        } else if policy.overflow == Overflow::Block {
+        } else if policy.overflow == Overflow::Block && !guarded && !state.asked_for_room {
+            state.asked_for_room = true;
+            drop(state);
             Wait::Room(policy.sink.reserve(policy.deadline))
         } else {
             return None;
         };
         Some(Admission { wait, exchange: Arc::clone(self) })
+    }
+
+    /// The handler does not begin.
+    pub(crate) fn refuse(&self, unavailable: AuditUnavailable) {
+        self.lock().additions.error = Some(("AuditUnavailable".to_owned(), unavailable.reason().to_owned()));
     }
 
     /// Ends the request and hands over what its record is made of. The caller sees to it that this happens once. An
@@ -120,8 +143,12 @@ impl Exchange {
         let tee = std::mem::take(&mut state.tee);
         let permit = std::mem::take(&mut state.permit);
         drop(state);
+        self.take_note(&action, &answer, &additions, &tee);
+        if action.level == Level::None {
+            return None;
+        }
         let policy = Arc::clone(&self.policy);
-        let waits = action.delivery == Delivery::Durable && end == End::Answered;
+        let waits = self.delivery_of(&action) == Delivery::Durable && end == End::Answered;
         let draft = Draft::new(self, action, end, Ended { answer, additions, tee, permit });
         if waits {
             return Some(policy.sink.store(draft, policy.deadline));
@@ -131,7 +158,12 @@ impl Exchange {
     }
 
     pub(crate) fn delivery(&self) -> Delivery {
-        self.lock().action.delivery
+        let action = Arc::clone(&self.lock().action);
+        self.delivery_of(&action)
+    }
+
+    fn delivery_of(&self, action: &Action) -> Delivery {
+        action.rule.delivery.unwrap_or(self.policy.delivery)
     }
 
     pub(crate) fn is_grpc(&self) -> bool {
@@ -143,13 +175,50 @@ impl Exchange {
         header_text(self.request_id.as_ref()).unwrap_or_else(|| id::format(self.id))
     }
 
+    /// From here on the call goes by this rule, where the rule says anything.
+    pub(crate) fn apply(&self, rule: &LayeredRule) {
+        let mut state = self.lock();
+        if !state.finished {
+            state.action = rule.derive(&state.action);
+            let cap = self.policy.request_cap(state.action.level);
+            state.tee.set_cap(cap);
+        }
+    }
+
+    /// Takes note of what coverage tells.
+    fn take_note(&self, action: &Arc<Action>, answer: &Answer, additions: &Additions, tee: &Tee) {
+        // The service knows the gRPC method, then: a path that it does not know is nobody's route.
+        const UNIMPLEMENTED: u16 = 12;
+        let knows_method = || answer.grpc.is_some_and(|code| code != UNIMPLEMENTED);
+        if action.grpc_service.is_some() && !action.seen.is_kept() && knows_method() {
+            self.policy.actions.keep(&self.method, self.uri.path(), &self.base);
+        }
+        let template = match action.grpc_service {
+            Some(_) => Some(self.uri.path()),
+            None => self.route.known(),
+        };
+        let Some(template) = template.filter(|_| action.seen.is_kept()) else { return };
+        // A router that knows the path but not the method has no such route.
+        if answer.status == Some(StatusCode::METHOD_NOT_ALLOWED) {
+            return;
+        }
+        let source = match (&additions.identity, &self.caller) {
+            (Some(_), _) => Some("handler"),
+            (None, heard) => self.policy.chain.source(heard),
+        };
+        let has_body = tee.seen > 0 && action.level >= Level::Request;
+        if action.seen.note(source, !additions.resources.is_empty(), has_body) {
+            self.policy.first_call(&self.method, template, action);
+        }
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An empty copy of the response's body.
     pub(crate) fn response_tee(&self, headers: &HeaderMap) -> Tee {
-        let cap = if self.lock().action.level >= Level::RequestResponse { self.policy.body_cap } else { 0 };
+        let cap = self.policy.response_cap(self.lock().action.level);
         Tee::new(BodyKind::of(headers), cap)
     }
 }

@@ -8,13 +8,13 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use http::{Request, Response, response::Parts};
+use http::{Response, response::Parts};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
-    RequestBody, ResponseBody,
+    ResponseBody,
     body::Frames,
     delivery::Receipt,
     exchange::{Admission, Exchange},
@@ -30,29 +30,29 @@ const MAX_HELD_BYTES: usize = 64 * 1024;
 const MAX_HELD_FRAMES: usize = 64;
 
 pin_project! {
-    /// Response future of [`AuditService`](crate::AuditService). Dropped before it is ready, it records that the caller
-    /// went away.
-    pub struct ResponseFuture<S, B, R>
+    /// Response future of [`AuditService`](crate::AuditService) and [`RuleService`](crate::RuleService). Dropped before it
+    /// is ready, the former's records that the caller went away.
+    pub struct ResponseFuture<S, Q, R>
     where
-        S: Service<Request<RequestBody<B>>>,
+        S: Service<Q>,
         R: Body,
     {
         // Dropped first: what the handler adds in its destructors is part of the record.
         #[pin]
-        state: State<S, B, R>,
+        state: State<S, Q, R>,
         guard: Guard,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<S, B, R>
+    enum State<S, Q, R>
     where
-        S: Service<Request<RequestBody<B>>>,
+        S: Service<Q>,
         R: Body,
     {
         /// The handler may not begin yet.
-        Admitting { admission: Admission, call: Option<(S, Request<RequestBody<B>>)> },
+        Admitting { admission: Admission, call: Option<(S, Q)> },
         Calling { #[pin] inner: S::Future },
         /// The answer is there, and read as far as it is ready.
         Holding { head: Option<Parts>, body: Option<Pin<Box<R>>>, frames: Frames<R>, bytes: usize },
@@ -61,28 +61,23 @@ pin_project! {
     }
 }
 
-impl<S, B, R> ResponseFuture<S, B, R>
+impl<S, Q, R> ResponseFuture<S, Q, R>
 where
-    S: Service<Request<RequestBody<B>>>,
+    S: Service<Q>,
     R: Body,
 {
     pub(crate) fn calling(inner: S::Future, guard: Guard) -> Self {
         Self { state: State::Calling { inner }, guard }
     }
 
-    pub(crate) fn admitting(
-        admission: Admission,
-        service: S,
-        request: Request<RequestBody<B>>,
-        guard: Guard,
-    ) -> Self {
+    pub(crate) fn admitting(admission: Admission, service: S, request: Q, guard: Guard) -> Self {
         Self { state: State::Admitting { admission, call: Some((service, request)) }, guard }
     }
 }
 
-impl<S, B, R> Future for ResponseFuture<S, B, R>
+impl<S, Q, R> Future for ResponseFuture<S, Q, R>
 where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
+    S: Service<Q, Response = Response<R>>,
     R: Body<Data: From<Bytes>>,
 {
     type Output = Result<Response<ResponseBody<R>>, S::Error>;
@@ -98,6 +93,7 @@ where
                             State::Calling { inner: this.guard.watch(|| service.call(request)) }
                         }
                         (Err(unavailable), _) => {
+                            admission.exchange.refuse(unavailable);
                             this.guard.refuse(unavailable);
                             return Poll::Ready(Ok(refusal::response(&admission.exchange, unavailable)));
                         }
@@ -159,9 +155,9 @@ where
     }
 }
 
-impl<S, B, R> fmt::Debug for ResponseFuture<S, B, R>
+impl<S, Q, R> fmt::Debug for ResponseFuture<S, Q, R>
 where
-    S: Service<Request<RequestBody<B>>>,
+    S: Service<Q>,
     R: Body,
 {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,7 +1,13 @@
 //! Guides, one topic each: what to do, in which order, and what to look out for.
 
-#[doc = include_str!("guide/identity.md")]
-pub mod identity {}
+#[doc = include_str!("guide/coverage.md")]
+pub mod coverage {}
 
 #[doc = include_str!("guide/delivery.md")]
 pub mod delivery {}
+
+#[doc = include_str!("guide/identity.md")]
+pub mod identity {}
+
+#[doc = include_str!("guide/naming.md")]
+pub mod naming {}

@@ -6,7 +6,12 @@ use http::Extensions;
 use serde::Serialize;
 use sidetrail_record::{Json, Resource, limits, redact::HIDDEN};
 
-use crate::{Identity, exchange::Exchange, redact};
+use crate::{
+    Identity,
+    exchange::{Admission, Exchange},
+    redact,
+    rule::LayeredRule,
+};
 
 /// How many resources, parameters and response elements each one record takes from its handler.
 const MAX_ENTRIES: usize = 64;
@@ -88,6 +93,13 @@ impl Audit {
         let message = redact::text(Cow::Owned(message.into())).into_owned();
         let error = (cut(code.into()), cut(message));
         self.add(|additions, _| additions.error = Some(error));
+    }
+
+    /// A rule around the handler has its say. What the call has to wait for by it.
+    pub(crate) fn apply(&self, rule: &LayeredRule) -> Option<Admission> {
+        let exchange = self.0.as_ref()?;
+        exchange.apply(rule);
+        exchange.admission()
     }
 
     fn add(&self, add: impl FnOnce(&mut Additions, &mut usize)) {

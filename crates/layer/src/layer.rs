@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use crate::{AuditService, Builder, policy::Policy};
+use crate::{AuditService, Builder, Coverage, policy::Policy};
 #[cfg(feature = "grpc")]
 use crate::{Sender, ShutdownError, Stats};
 
@@ -29,6 +29,12 @@ impl AuditLayer {
     /// A layer for the service of this name, the `eventSource` of its records: `orders.example.com`.
     pub fn builder(service: impl Into<String>) -> Builder {
         Builder::new(service.into())
+    }
+
+    /// What is known of every route: from rules, and from the requests so far.
+    #[must_use]
+    pub fn coverage(&self) -> Coverage {
+        Coverage::of(&self.policy)
     }
 }
 

@@ -79,6 +79,8 @@
 //! |---|---|
 //! | `eventSource` | the service's name |
 //! | `eventName`, `readOnly` | method and route: `GET /orders` is `ListOrders`, `POST /orders/{id}/refund` is `RefundOrder`; a [`Rule`]; gRPC: the method |
+//! | `resources` | [`Rule::resource`], [`Audit::add_resource`] |
+//! | `managementEvent`, `eventCategory` | `Management`; `Data` where a [`Rule`] says so |
 //! | `userIdentity` | the first of: [`Audit::set_identity`], the extension [`Identity`], what the builder adds (tokens, certificates, API keys, …), the extension [`JwtClaims`]; else `Unknown`, `anonymous`: see [`guide::identity`] |
 //! | `sourceIPAddress` | axum's `ConnectInfo<SocketAddr>` or [`PeerAddr`]; a header only as far as [`Builder::trusted_proxies`] says |
 //! | `requestParameters` | path, query and JSON body in one object. A name that is taken twice: query parameters go under `query`, body members under `body` |
@@ -104,12 +106,20 @@
 //! - `jwt`: `JwtVerifier` checks tokens against a JWKS file.
 //! - `mtls`: `PeerCertificate` says who a TLS client is.
 //!
+//! # Guides
+//!
+//! - [`naming`](guide::naming): how names follow from routes, and what a call touches.
+//! - [`coverage`](guide::coverage): a test that no route was forgotten.
+//!
+//! What semantic versioning covers is in the crate's README.
+//!
 //! [tower]: https://docs.rs/tower
 
 mod address;
 mod body;
 mod builder;
 mod capture;
+mod coverage;
 mod delivery;
 mod draft;
 mod exchange;
@@ -145,14 +155,16 @@ pub use self::{
     body::{RequestBody, ResponseBody},
     builder::{BuildError, Builder, DEFAULT_BODY_CAP, MAX_BODY_CAP},
     capture::Level,
+    coverage::{Aspect, Coverage, Gap, Gaps, RedactionDecision, ResourceDecision, RouteCoverage},
     delivery::{AuditUnavailable, DEFAULT_DEADLINE, Delivery, Overflow, Permit, Promise, Receipt},
     draft::Draft,
     future::ResponseFuture,
     handle::Audit,
     identity::{ApiKeys, Identity, JwtClaims, ProxyHeaders},
     layer::AuditLayer,
+    policy::Naming,
     route::RouteTemplate,
-    rule::Rule,
+    rule::{ResourceTemplate, Rule, RuleService},
     service::AuditService,
     sink::{MemorySink, Sink},
 };

@@ -1,35 +1,20 @@
 //! The one object that says what is recorded, how it is named and where it goes.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+mod action;
+mod actions;
+mod collision;
+mod grpc;
 
-use http::{Method, header, request::Parts};
+use std::{fmt, sync::Arc, time::Duration};
 
+use http::{Method, request::Parts};
+
+pub use self::action::Naming;
+pub(crate) use self::{action::Action, actions::Actions, collision::collide};
 use crate::{
-    Delivery, Level, Overflow, Rule, Sink, address::Proxies, identity::Chain, name, redact::Redactor,
-    route::Route,
+    Delivery, Level, Overflow, Sink, address::Proxies, coverage::Guesses, identity::Chain, name,
+    redact::Redactor, route::Route, rule::Rules,
 };
-
-/// Routes whose names are remembered. Beyond it names are derived anew each time.
-const MAX_ROUTES: usize = 1024;
-
-/// What a request does, by its route.
-#[derive(Debug)]
-pub(crate) struct Action {
-    pub(crate) name: String,
-    pub(crate) read_only: bool,
-    pub(crate) level: Level,
-    pub(crate) delivery: Delivery,
-    /// The full name of the gRPC service, for a gRPC call.
-    pub(crate) grpc_service: Option<String>,
-}
-
-/// Actions of known routes, by template. One template has few methods.
-type Actions = HashMap<Arc<str>, Vec<(Method, Arc<Action>)>>;
 
 pub(crate) struct Policy {
     pub(crate) service: String,
@@ -39,60 +24,63 @@ pub(crate) struct Policy {
     /// How long a call waits for the sink.
     pub(crate) deadline: Duration,
     pub(crate) body_cap: usize,
-    pub(crate) rules: HashMap<(Method, String), Rule>,
+    pub(crate) rules: Rules,
     pub(crate) redactor: Redactor,
     pub(crate) chain: Chain,
     pub(crate) proxies: Proxies,
     pub(crate) sink: Arc<dyn Sink>,
-    pub(crate) actions: RwLock<Actions>,
+    pub(crate) actions: Actions,
+    /// What calls do that have no route.
+    pub(crate) unrouted: Arc<Action>,
+    pub(crate) guesses: Guesses,
 }
 
 impl Policy {
     /// What a request on this route does.
-    pub(crate) fn action(&self, parts: &Parts, route: &Route) -> Arc<Action> {
-        if is_grpc(parts)
-            && let Some((service, method)) = grpc_method(parts.uri.path())
-        {
-            return Arc::new(self.resolve(&parts.method, parts.uri.path(), method.to_owned(), Some(service)));
+    pub(crate) fn action(&self, parts: &Parts, route: &Route, path: &str) -> Arc<Action> {
+        if let Some((service, method)) = grpc::method_of(parts, route, path) {
+            // Whoever calls chooses the path. It is remembered when the service has answered to it.
+            return self.actions.get(&parts.method, path).unwrap_or_else(|| {
+                let mut action = self.resolve(&parts.method, path, || method.to_owned());
+                action.grpc_service = Some(service.to_owned());
+                Arc::new(action)
+            });
         }
-        let Route::Known(template) = route else {
-            // Whoever calls chooses the path: names that follow from it are not kept.
-            return Arc::new(self.derive(&parts.method, route.template()));
+        let Some(template) = route.known() else {
+            return Arc::clone(&self.unrouted);
         };
-        if let Some(action) = self.remembered(&parts.method, template) {
+        if let Some(action) = self.actions.get(&parts.method, template) {
             return action;
         }
-        let action = Arc::new(self.derive(&parts.method, template));
-        let mut actions = self.actions.write().unwrap_or_else(PoisonError::into_inner);
-        // A method can be any word, so the bound is on both together.
-        if actions.values().map(Vec::len).sum::<usize>() < MAX_ROUTES {
-            actions
-                .entry(Arc::clone(template))
-                .or_default()
-                .push((parts.method.clone(), Arc::clone(&action)));
+        let action =
+            Arc::new(self.resolve(&parts.method, template, || name::derive(&parts.method, template)));
+        // Whoever calls chooses the method, too: any word.
+        if is_usual(&parts.method) || action.is_declared() {
+            self.actions.keep(&parts.method, template, &action);
         }
         action
     }
 
-    fn remembered(&self, method: &Method, template: &str) -> Option<Arc<Action>> {
-        let actions = self.actions.read().unwrap_or_else(PoisonError::into_inner);
-        let (_, action) = actions.get(template)?.iter().find(|(known, _)| known == method)?;
-        Some(Arc::clone(action))
+    /// A remembered action has been called for the first time.
+    pub(crate) fn first_call(&self, method: &Method, template: &str, action: &Action) {
+        collision::warn(&self.actions, method, template, action);
     }
 
-    fn derive(&self, method: &Method, template: &str) -> Action {
-        self.resolve(method, template, name::derive(method, template), None)
+    /// Up to where a request's body is copied.
+    pub(crate) fn request_cap(&self, level: Level) -> usize {
+        if level >= Level::Request { self.body_cap } else { 0 }
     }
 
-    fn resolve(&self, method: &Method, template: &str, name: String, grpc_service: Option<&str>) -> Action {
-        let rule = self.rules.get(&(method.clone(), template.to_owned())).cloned().unwrap_or_default();
-        let read_only = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
-        Action {
-            name: rule.name.unwrap_or(name),
-            read_only: rule.read_only.unwrap_or(read_only),
-            level: rule.level.unwrap_or(self.level),
-            delivery: rule.delivery.unwrap_or(self.delivery),
-            grpc_service: grpc_service.map(str::to_owned),
+    /// Up to where a response's body is copied.
+    pub(crate) fn response_cap(&self, level: Level) -> usize {
+        if level >= Level::RequestResponse { self.body_cap } else { 0 }
+    }
+
+    /// The action of a call by method and template, whether there was one or not.
+    pub(crate) fn resolve(&self, method: &Method, template: &str, derive: impl FnOnce() -> String) -> Action {
+        match self.rules.of(method, template) {
+            Some(rule) => Action::declared(rule, self.level, derive),
+            None => Action::derived(derive(), self.level),
         }
     }
 }
@@ -110,32 +98,17 @@ impl fmt::Debug for Policy {
     }
 }
 
-fn is_grpc(parts: &Parts) -> bool {
-    parts
-        .headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
-}
-
-/// `/shop.v1.Orders/Refund` is `("shop.v1.Orders", "Refund")`.
-fn grpc_method(path: &str) -> Option<(&str, &str)> {
-    const MAX_NAME: usize = 128;
-    let is_name = |text: &str| {
-        (1..=MAX_NAME).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'))
-    };
-    path.strip_prefix('/')?.split_once('/').filter(|(service, method)| is_name(service) && is_name(method))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::grpc_method;
-
-    #[test]
-    fn grpc_paths_have_two_names() {
-        assert_eq!(grpc_method("/shop.v1.Orders/Refund"), Some(("shop.v1.Orders", "Refund")));
-        for path in ["", "/", "/a", "/a/b/c", "/a//", "//b", "/a/b%20", "a/b"] {
-            assert_eq!(grpc_method(path), None, "{path}");
-        }
-    }
+fn is_usual(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET
+            | Method::HEAD
+            | Method::POST
+            | Method::PUT
+            | Method::PATCH
+            | Method::DELETE
+            | Method::OPTIONS
+            | Method::CONNECT
+            | Method::TRACE
+    )
 }

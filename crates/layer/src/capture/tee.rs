@@ -65,6 +65,18 @@ impl Tee {
         self.kept.len()
     }
 
+    /// Changes how much is kept. What has gone by without being kept does not come back.
+    pub(crate) fn set_cap(&mut self, cap: usize) {
+        if self.seen == 0 {
+            self.cap = cap;
+        } else {
+            self.cap = self.cap.min(cap);
+            if self.seen > self.cap as u64 {
+                self.kept = Vec::new();
+            }
+        }
+    }
+
     /// Takes note of a frame of data. It is only looked at, not consumed.
     pub(crate) fn push(&mut self, data: &impl Buf) {
         self.seen += data.remaining() as u64;

@@ -80,6 +80,12 @@ impl Chain {
         self.0.insert(end, place);
     }
 
+    /// The place that told who is calling.
+    pub(crate) fn source(&self, heard: &Heard) -> Option<&str> {
+        let (index, _) = heard.caller.as_ref()?;
+        self.0.get(*index).map(|place| &*place.name)
+    }
+
     /// Asks one place after the other.
     pub(crate) fn ask(&self, parts: &Parts) -> Heard {
         let mut heard = Heard::default();

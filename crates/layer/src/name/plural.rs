@@ -1,29 +1,41 @@
 //! English plurals, as far as URLs use them.
 
-/// Nouns without a plural of their own: they are neither collections nor actions.
-const UNCOUNTABLE: [&str; 22] = [
+/// Nouns of which there is one only: they are neither collections nor actions.
+const UNCOUNTABLE: [&str; 18] = [
+    "access",
+    "billing",
     "config",
     "configuration",
     "content",
     "data",
-    "equipment",
-    "feedback",
     "health",
     "history",
     "info",
     "information",
-    "inventory",
-    "media",
     "metadata",
-    "news",
     "profile",
     "progress",
-    "series",
+    "schedule",
     "settings",
-    "species",
     "stats",
     "status",
     "usage",
+];
+
+/// Nouns that are the same for one and for many: a path that ends in one is a collection.
+const COLLECTIVE: [&str; 12] = [
+    "equipment",
+    "evidence",
+    "feedback",
+    "hardware",
+    "inventory",
+    "media",
+    "merchandise",
+    "news",
+    "series",
+    "software",
+    "species",
+    "staff",
 ];
 
 /// End in `s` and are singular, beyond what the rules for `ss`, `us` and `is` say.
@@ -49,12 +61,13 @@ const SINGULAR: [&str; 18] = [
 ];
 
 /// Plurals that no rule below gets right.
-const IRREGULAR: [(&str, &str); 45] = [
+const IRREGULAR: [(&str, &str); 62] = [
     ("aliases", "alias"),
     ("analyses", "analysis"),
     ("appendices", "appendix"),
     ("atlases", "atlas"),
     ("axes", "axis"),
+    ("bacteria", "bacterium"),
     ("biases", "bias"),
     ("caches", "cache"),
     ("calves", "calf"),
@@ -64,12 +77,17 @@ const IRREGULAR: [(&str, &str); 45] = [
     ("cookies", "cookie"),
     ("crises", "crisis"),
     ("criteria", "criterion"),
+    ("curricula", "curriculum"),
     ("diagnoses", "diagnosis"),
+    ("ellipses", "ellipsis"),
     ("excuses", "excuse"),
     ("feet", "foot"),
+    ("fungi", "fungus"),
     ("gases", "gas"),
     ("geese", "goose"),
     ("halves", "half"),
+    ("headaches", "headache"),
+    ("hooves", "hoof"),
     ("hypotheses", "hypothesis"),
     ("indices", "index"),
     ("knives", "knife"),
@@ -78,23 +96,34 @@ const IRREGULAR: [(&str, &str); 45] = [
     ("lives", "life"),
     ("loaves", "loaf"),
     ("matrices", "matrix"),
+    ("memoranda", "memorandum"),
     ("men", "man"),
     ("menus", "menu"),
     ("mice", "mouse"),
     ("movies", "movie"),
+    ("oases", "oasis"),
+    ("oxen", "ox"),
+    ("parentheses", "parenthesis"),
     ("people", "person"),
     ("phenomena", "phenomenon"),
+    ("radii", "radius"),
+    ("selves", "self"),
     ("shelves", "shelf"),
     ("shoes", "shoe"),
+    ("stimuli", "stimulus"),
+    ("syllabi", "syllabus"),
     ("synopses", "synopsis"),
     ("taxis", "taxi"),
     ("teeth", "tooth"),
     ("theses", "thesis"),
     ("thieves", "thief"),
+    ("toes", "toe"),
     ("uses", "use"),
     ("vertices", "vertex"),
+    ("wives", "wife"),
     ("wolves", "wolf"),
     ("women", "woman"),
+    ("zombies", "zombie"),
 ];
 
 /// Whether the word names a thing rather than something to do, though it is no plural.
@@ -102,9 +131,14 @@ pub(super) fn is_uncountable(word: &str) -> bool {
     UNCOUNTABLE.contains(&word)
 }
 
+/// Whether a path that ends in the word is a collection, though it is no plural.
+pub(super) fn is_collective(word: &str) -> bool {
+    COLLECTIVE.contains(&word)
+}
+
 /// The singular of a lowercase plural; `None` if the word is no plural.
 pub(super) fn singular(word: &str) -> Option<String> {
-    if is_uncountable(word) || SINGULAR.contains(&word) {
+    if is_uncountable(word) || is_collective(word) || SINGULAR.contains(&word) {
         return None;
     }
     if let Ok(index) = IRREGULAR.binary_search_by_key(&word, |(plural, _)| plural) {
@@ -148,7 +182,8 @@ mod tests {
             purchases purchase, responses response, processes process, heroes hero, shoes shoe, indices index, \
             shelves shelf, drives drive, archives archive, schemas schema, photos photo, keys key, days day, \
             policies policy, classes class, taxes tax, analyses analysis, aliases alias, menus menu, caches cache, \
-            invoices invoice, files file, leases lease, cases case, companies company, clauses clause";
+            invoices invoice, files file, leases lease, wives wife, \
+            zombies zombie, radii radius, curricula curriculum, parentheses parenthesis, selves self, bases base, cases case, companies company, clauses clause";
         for pair in pairs.split(", ") {
             let (plural, expected) = pair.trim().split_once(' ').unwrap();
             assert_eq!(singular(plural).as_deref(), Some(expected), "{plural}");
@@ -158,8 +193,24 @@ mod tests {
     #[test]
     fn what_is_no_plural_stays() {
         for word in [
-            "order", "status", "address", "analysis", "series", "news", "data", "login", "access", "process",
-            "bus", "alias", "https", "s", "us", "",
+            "order",
+            "status",
+            "address",
+            "analysis",
+            "series",
+            "news",
+            "data",
+            "login",
+            "access",
+            "process",
+            "bus",
+            "media",
+            "inventory",
+            "alias",
+            "https",
+            "s",
+            "us",
+            "",
         ] {
             assert_eq!(singular(word), None, "{word}");
         }

@@ -298,3 +298,43 @@ async fn grpc_callers_get_a_grpc_status() {
     assert_eq!(collect(response.into_body()).await.0, "");
     assert_eq!(only(&sink.0.records)["errorCode"], "AuditUnavailable");
 }
+
+#[tokio::test]
+async fn a_rule_around_the_handler_can_guard_it() {
+    let (layer, sink) = layer(|layer| layer);
+    let calls = Arc::default();
+    let guarded = Rule::new().delivery(Delivery::Guarded);
+    for stored in [true, false] {
+        // Two rules announce it once.
+        let app = layer.layer(guarded.layer(guarded.layer(counted(Arc::clone(&calls), text("done")))));
+        let mut call = app.oneshot(refund()).boxed();
+        assert!((&mut call).now_or_never().is_none());
+        assert_eq!(sink.waiting(), 1);
+        sink.answer(if stored { Ok(()) } else { Err(LATE) });
+        let response = call.now_or_never().unwrap().unwrap();
+        assert_eq!(calls.load(Ordering::Relaxed), 1, "in the first round");
+        if stored {
+            assert_eq!(collect(response.into_body()).await.0, "done");
+            assert_eq!(only(&sink.0.records)["errorCode"], Value::Null);
+        } else {
+            problem(response).await;
+            let record = only(&sink.0.records);
+            assert_eq!(
+                (&record["errorCode"], &record["errorMessage"]),
+                (&"AuditUnavailable".into(), &LATE.reason().into())
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rule_around_the_handler_can_make_the_answer_wait() {
+    let (layer, sink) = layer(|layer| layer);
+    let app =
+        layer.layer(Rule::new().delivery(Delivery::Durable).layer(counted(Arc::default(), text("done"))));
+    let mut call = app.oneshot(refund()).boxed();
+    assert!((&mut call).now_or_never().is_none());
+    sink.answer(Ok(()));
+    assert_eq!(collect(call.await.unwrap().into_body()).await.0, "done");
+    only(&sink.0.records);
+}
