@@ -98,7 +98,11 @@ pub fn hello(source: [u8; 16]) -> deliver_request::Message {
 pub fn batch(first: u64, records: impl IntoIterator<Item = Bytes>) -> deliver_request::Message {
     let events = (first..)
         .zip(records)
-        .map(|(sequence, text)| Event { sequence, payload: Some(event::Payload::Record(text)), ..Event::default() })
+        .map(|(sequence, text)| Event {
+            sequence,
+            payload: Some(event::Payload::Record(text)),
+            ..Event::default()
+        })
         .collect();
     deliver_request::Message::Batch(Batch { events })
 }

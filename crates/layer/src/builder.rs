@@ -9,8 +9,10 @@ use std::{
     sync::{Arc, RwLock},
 };
 
-use http::Method;
+use http::{HeaderName, Method};
 
+#[cfg(feature = "grpc-messages")]
+use crate::capture::Descriptors;
 use crate::{AuditLayer, Level, Rule, Sink, identity::Chain, policy::Policy, redact::Redactor};
 #[cfg(feature = "grpc")]
 use crate::{Sender, SenderBuilder};
@@ -31,6 +33,12 @@ pub struct Builder {
     body_cap: usize,
     rules: HashMap<(Method, String), Rule>,
     redactor: Redactor,
+    body_hash: bool,
+    headers: Vec<HeaderName>,
+    #[cfg(feature = "grpc-messages")]
+    descriptors: Option<Descriptors>,
+    /// The first thing that is wrong with it.
+    error: Option<BuildError>,
     chain: Chain,
     #[cfg(feature = "grpc")]
     sender: SenderBuilder,
@@ -56,6 +64,11 @@ impl Builder {
             body_cap: DEFAULT_BODY_CAP,
             rules: HashMap::new(),
             redactor: Redactor::default(),
+            body_hash: true,
+            headers: Vec::new(),
+            #[cfg(feature = "grpc-messages")]
+            descriptors: None,
+            error: None,
             chain: Chain::default(),
         }
     }
@@ -72,13 +85,20 @@ impl Builder {
         self
     }
 
-    fn finish(self, sink: Arc<dyn Sink>) -> Arc<Policy> {
+    fn finish(mut self, sink: Arc<dyn Sink>) -> Arc<Policy> {
+        for rule in self.rules.values_mut() {
+            rule.capture.compile(&self.redactor);
+        }
         Arc::new(Policy {
             service: self.service,
             level: self.level,
             body_cap: self.body_cap,
             rules: self.rules,
-            redactor: self.redactor,
+            redactor: Arc::new(self.redactor),
+            body_hash: self.body_hash,
+            headers: self.headers,
+            #[cfg(feature = "grpc-messages")]
+            descriptors: self.descriptors,
             chain: self.chain,
             sink,
             actions: RwLock::default(),
@@ -109,6 +129,7 @@ impl Builder {
 
     /// The layer. Without a [sink](Self::sink) its sender starts now and connects when it can.
     pub fn build(mut self) -> Result<AuditLayer, BuildError> {
+        self.error.take().map_or(Ok(()), Err)?;
         if let Some(SinkBox(sink)) = self.sink.take() {
             return Ok(AuditLayer::new(self.finish(sink), None));
         }
@@ -131,6 +152,7 @@ impl Builder {
 impl Builder {
     /// The layer. Without the feature `grpc` it needs a [sink](Self::sink).
     pub fn build(mut self) -> Result<AuditLayer, BuildError> {
+        self.error.take().map_or(Ok(()), Err)?;
         let SinkBox(sink) = self.sink.take().ok_or(BuildError::NoSink)?;
         Ok(AuditLayer::new(self.finish(sink)))
     }
@@ -146,6 +168,11 @@ pub enum BuildError {
     Thread(std::io::Error),
     /// There is neither a sink nor the feature `grpc`.
     NoSink,
+    /// A name given to [`Builder::record_headers`] is not one that a header can have.
+    Header(String),
+    /// The bytes given to [`Builder::grpc_descriptors`] are no `FileDescriptorSet`; what is wrong with them.
+    #[cfg(feature = "grpc-messages")]
+    Descriptors(String),
 }
 
 impl fmt::Display for BuildError {
@@ -156,6 +183,11 @@ impl fmt::Display for BuildError {
             }
             Self::Thread(_) => formatter.write_str("sender thread did not start"),
             Self::NoSink => formatter.write_str("no sink is set and feature grpc is off"),
+            Self::Header(name) => write!(formatter, "{name:?} is no name of a header"),
+            #[cfg(feature = "grpc-messages")]
+            Self::Descriptors(error) => {
+                write!(formatter, "gRPC descriptors are no file descriptor set: {error}")
+            }
         }
     }
 }
@@ -164,7 +196,7 @@ impl std::error::Error for BuildError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Thread(error) => Some(error),
-            Self::Address(_) | Self::NoSink => None,
+            _ => None,
         }
     }
 }

@@ -11,15 +11,18 @@ use sidetrail_record::{EventTime, Json, Record, UserIdentity, limits};
 
 use crate::{
     Identity,
-    capture::{Fields, Object, Tee},
+    capture::{Fields, Object, Tee, push_string},
     exchange::{Answer, Exchange},
-    handle::Additions,
+    handle::{Additions, TypedBody},
     id,
     outcome::{self, End},
     policy::Action,
-    redact,
+    redact::Redactor,
     route::Route,
 };
+
+/// Bytes of JSON that a record's headers may take.
+const MAX_HEADER_BYTES: usize = 8 * 1024;
 
 /// A call that has ended, not written down yet.
 ///
@@ -69,6 +72,8 @@ impl Draft {
                 None => (None, None),
             };
         let event_id = id::format(exchange.id);
+        // First, since this tells whether a body needs a hash.
+        let (parameters, elements) = (self.parameters(), self.elements());
         let mut record = Record {
             event_version: Some(Record::EVENT_VERSION.to_owned()),
             user_identity: Some(UserIdentity::from(identity)),
@@ -78,13 +83,16 @@ impl Draft {
             source_ip_address: Some(
                 exchange.client.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string()),
             ),
-            user_agent: header_text(exchange.user_agent.as_ref()),
+            user_agent: header_text(exchange.user_agent.as_ref(), &action.redactor),
             error_code,
             error_message,
-            request_parameters: Some(self.parameters()),
-            response_elements: Some(self.elements()),
+            request_parameters: Some(parameters),
+            response_elements: Some(elements),
             additional_event_data: self.additional(identity_source),
-            request_id: Some(header_text(exchange.request_id.as_ref()).unwrap_or_else(|| event_id.clone())),
+            request_id: Some(
+                header_text(exchange.request_id.as_ref(), &action.redactor)
+                    .unwrap_or_else(|| event_id.clone()),
+            ),
             event_id: Some(event_id),
             read_only: Some(action.read_only),
             resources: Some(self.additions.resources).filter(|resources| !resources.is_empty()),
@@ -97,21 +105,47 @@ impl Draft {
         record
     }
 
-    fn parameters(&self) -> Json {
-        let redactor = &self.exchange.policy.redactor;
-        let mut object = Object::with(&self.additions.parameters);
+    fn parameters(&mut self) -> Json {
+        let redactor = &self.action.redactor;
+        let mut object = Object::request(&self.additions.parameters);
         object.path(self.exchange.route.parameters(self.exchange.uri.path()), redactor);
         if let Some(query) = self.exchange.uri.query() {
             object.query(query, redactor);
         }
-        self.tee.record(&mut object, redactor);
+        if !self.is_message(Side::Request, &mut object) {
+            record_body(self.additions.request_body.take(), &mut self.tee, &mut object, redactor);
+        }
         object.finish().unwrap_or_else(Json::null)
     }
 
-    fn elements(&self) -> Json {
-        let mut object = Object::with(&self.additions.elements);
-        self.answer.tee.record(&mut object, &self.exchange.policy.redactor);
+    fn elements(&mut self) -> Json {
+        let redactor = &self.action.redactor;
+        let mut object = Object::response(&self.additions.elements);
+        if !self.action.elements.is_empty() && self.additions.response_body.is_none() {
+            self.answer.tee.pick(&self.action.elements, &mut object, redactor);
+        } else if !self.is_message(Side::Response, &mut object) {
+            record_body(self.additions.response_body.take(), &mut self.answer.tee, &mut object, redactor);
+        }
         object.finish().unwrap_or_else(Json::null)
+    }
+
+    /// Records a gRPC message that has a descriptor.
+    #[cfg(feature = "grpc-messages")]
+    fn is_message(&self, side: Side, object: &mut Object) -> bool {
+        let Some(descriptors) = &self.exchange.policy.descriptors else { return false };
+        if self.action.grpc_service.is_none() {
+            return false;
+        }
+        let Some(call) = descriptors.call(self.exchange.uri.path()) else { return false };
+        match side {
+            Side::Request => self.tee.record_messages(&call.request, object, &self.action.redactor),
+            Side::Response => self.answer.tee.record_messages(&call.response, object, &self.action.redactor),
+        }
+    }
+
+    #[cfg(not(feature = "grpc-messages"))]
+    fn is_message(&self, _: Side, _: &mut Object) -> bool {
+        false
     }
 
     /// `additionalEventData`: OpenTelemetry's attribute names where it has one.
@@ -128,20 +162,78 @@ impl Draft {
             fields.string("rpc.service", service);
         }
         if let Some(status) = self.answer.status {
-            fields.plain("http.response.status_code", status.as_u16());
+            fields.number("http.response.status_code", status.as_u16().into());
         }
         if let Some(code) = self.answer.grpc {
-            fields.plain("rpc.grpc.status_code", code);
+            fields.number("rpc.grpc.status_code", code.into());
         }
-        fields.plain("http.request.body.size", self.tee.seen);
-        fields.plain("http.response.body.size", self.answer.tee.seen);
-        fields.plain("durationMs", self.duration.as_micros() as f64 / 1000.0);
+        fields.number("http.request.body.size", self.tee.seen);
+        if let Some(hash) = self.tee.sha256() {
+            fields.string("http.request.body.sha256", &hash);
+        }
+        fields.number("http.response.body.size", self.answer.tee.seen);
+        if let Some(hash) = self.answer.tee.sha256() {
+            fields.string("http.response.body.sha256", &hash);
+        }
+        fields.thousandths("durationMs", u64::try_from(self.duration.as_micros()).unwrap_or(u64::MAX));
         if let Some((trace, span)) = self.exchange.trace.as_ref().and_then(trace_context) {
             fields.string("trace_id", trace);
             fields.string("span_id", span);
         }
         fields.string("identitySource", identity_source);
+        self.headers(&mut fields);
+        if let Some(change) = self.additions.change.json() {
+            fields.member("change", |out| out.push_str(&change));
+        }
         fields.finish()
+    }
+
+    /// `http.request.header.<name>`, as OpenTelemetry has it: a list, since a header may come more than once.
+    fn headers(&self, fields: &mut Fields) {
+        let headers = &self.exchange.headers;
+        let mut room = MAX_HEADER_BYTES;
+        for group in headers.chunk_by(|(one, _), (other, _)| one == other) {
+            let name = group[0].0.as_str();
+            let before = fields.len();
+            fields.member(&format!("http.request.header.{name}"), |out| {
+                for (index, (_, value)) in group.iter().enumerate() {
+                    out.push(if index == 0 { '[' } else { ',' });
+                    let text = String::from_utf8_lossy(value.as_bytes());
+                    let mut text = self.action.redactor.value(name, text).into_owned();
+                    limits::cut(&mut text, limits::MAX_TEXT);
+                    push_string(out, &text);
+                }
+                out.push(']');
+            });
+            match room.checked_sub(fields.len() - before) {
+                Some(left) => room = left,
+                None => fields.truncate(before),
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    Request,
+    Response,
+}
+
+/// Adds a body as the handler says that it is, else as it came.
+fn record_body(typed: Option<TypedBody>, tee: &mut Tee, object: &mut Object, redactor: &Redactor) {
+    match typed.filter(|_| tee.is_wanted()) {
+        None => tee.record(object, redactor),
+        Some(TypedBody::Json(text)) => {
+            // What serde_json wrote is JSON; it may still be nested too deeply.
+            if object.body(&text, redactor).is_err() {
+                let omitted = limits::omitted("body", text.len());
+                object.member("body", |out| out.push_str(omitted.as_str()));
+            }
+        }
+        Some(TypedBody::TooLarge(size)) => {
+            let omitted = limits::omitted("body", size);
+            object.member("body", |out| out.push_str(omitted.as_str()));
+        }
     }
 }
 
@@ -162,8 +254,8 @@ fn event_time(time: SystemTime) -> Option<EventTime> {
 }
 
 /// The text of a header, unless it is a secret by its looks.
-fn header_text(value: Option<&HeaderValue>) -> Option<String> {
-    let mut text = redact::text(String::from_utf8_lossy(value?.as_bytes())).into_owned();
+fn header_text(value: Option<&HeaderValue>, redactor: &Redactor) -> Option<String> {
+    let mut text = redactor.text(String::from_utf8_lossy(value?.as_bytes())).into_owned();
     limits::cut(&mut text, limits::MAX_TEXT);
     Some(text)
 }

@@ -10,13 +10,16 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, 
 
 use crate::{
     Draft, Identity, Level, address,
-    capture::{BodyKind, Tee},
+    capture::Tee,
     handle::Additions,
     id,
     outcome::End,
     policy::{Action, Policy},
     route::Route,
 };
+
+/// Values of headers that are recorded.
+const MAX_HEADERS: usize = 32;
 
 /// What is known of a request when it arrives, and what becomes known while it is served.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub(crate) struct Exchange {
     pub(crate) user_agent: Option<HeaderValue>,
     pub(crate) request_id: Option<HeaderValue>,
     pub(crate) trace: Option<HeaderValue>,
+    /// Those that the application wants to see.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     state: Mutex<State>,
 }
 
@@ -62,8 +67,7 @@ impl Exchange {
             return None;
         }
         let header = |name: HeaderName| parts.headers.get(name).cloned();
-        let cap = if action.level >= Level::Request { policy.body_cap } else { 0 };
-        let tee = Tee::new(BodyKind::of(&parts.headers), cap);
+        let tee = Tee::new(&parts.headers, policy.request_plan(&action));
         Some(Self {
             id: id::uuid(),
             started: Instant::now(),
@@ -74,6 +78,7 @@ impl Exchange {
             user_agent: header(header::USER_AGENT),
             request_id: header(HeaderName::from_static("x-request-id")),
             trace: header(HeaderName::from_static("traceparent")),
+            headers: headers(policy, &parts.headers),
             state: Mutex::new(State { action, tee, additions: Additions::default(), finished: false }),
             policy: Arc::clone(policy),
             route,
@@ -98,9 +103,16 @@ impl Exchange {
 
     /// An empty copy of the response's body.
     pub(crate) fn response_tee(&self, headers: &HeaderMap) -> Tee {
-        let cap = if self.lock().action.level >= Level::RequestResponse { self.policy.body_cap } else { 0 };
-        Tee::new(BodyKind::of(headers), cap)
+        let plan = self.policy.response_plan(&self.lock().action);
+        Tee::new(headers, plan)
     }
+}
+
+/// The headers that the application wants to see.
+fn headers(policy: &Policy, headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    let all =
+        policy.headers.iter().flat_map(|name| headers.get_all(name).iter().map(move |value| (name, value)));
+    all.take(MAX_HEADERS).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// The URI as the client sent it: nested routers cut off what they matched.

@@ -119,16 +119,21 @@ mod layer;
 mod name;
 mod outcome;
 mod policy;
+#[cfg(feature = "axum")]
+mod recorded;
 mod redact;
 mod route;
 mod rule;
 #[cfg(feature = "grpc")]
 mod sender;
+mod sensitive;
 mod service;
 mod sink;
 
 pub use sidetrail_record::{Record, Resource, UserIdentity};
 
+#[cfg(feature = "axum")]
+pub use self::recorded::Recorded;
 #[cfg(feature = "grpc")]
 pub use self::sender::{DEFAULT_COLLECTOR, Sender, SenderBuilder, ShutdownError, Stats};
 pub use self::{
@@ -143,6 +148,7 @@ pub use self::{
     layer::AuditLayer,
     route::RouteTemplate,
     rule::Rule,
+    sensitive::{Sensitive, hidden},
     service::AuditService,
     sink::{MemorySink, Sink},
 };

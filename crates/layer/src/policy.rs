@@ -6,9 +6,18 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use http::{Method, header, request::Parts};
+use http::{HeaderName, Method, header, request::Parts};
 
-use crate::{Level, Rule, Sink, identity::Chain, name, redact::Redactor, route::Route};
+#[cfg(feature = "grpc-messages")]
+use crate::capture::Descriptors;
+use crate::{
+    Level, Rule, Sink,
+    capture::{Plan, Pointer},
+    identity::Chain,
+    name,
+    redact::Redactor,
+    route::Route,
+};
 
 /// Routes whose names are remembered. Beyond it names are derived anew each time.
 const MAX_ROUTES: usize = 1024;
@@ -21,6 +30,10 @@ pub(crate) struct Action {
     pub(crate) level: Level,
     /// The full name of the gRPC service, for a gRPC call.
     pub(crate) grpc_service: Option<String>,
+    pub(crate) redactor: Arc<Redactor>,
+    pub(crate) body_hash: bool,
+    /// What of the response is recorded, if not all or nothing.
+    pub(crate) elements: Vec<Pointer>,
 }
 
 /// Actions of known routes, by template. One template has few methods.
@@ -31,7 +44,12 @@ pub(crate) struct Policy {
     pub(crate) level: Level,
     pub(crate) body_cap: usize,
     pub(crate) rules: HashMap<(Method, String), Rule>,
-    pub(crate) redactor: Redactor,
+    pub(crate) redactor: Arc<Redactor>,
+    pub(crate) body_hash: bool,
+    /// Headers that are recorded.
+    pub(crate) headers: Vec<HeaderName>,
+    #[cfg(feature = "grpc-messages")]
+    pub(crate) descriptors: Option<Descriptors>,
     pub(crate) chain: Chain,
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) actions: RwLock<Actions>,
@@ -82,7 +100,29 @@ impl Policy {
             read_only: rule.read_only.unwrap_or(read_only),
             level: rule.level.unwrap_or(self.level),
             grpc_service: grpc_service.map(str::to_owned),
+            redactor: rule.capture.redactor.unwrap_or_else(|| Arc::clone(&self.redactor)),
+            body_hash: rule.capture.body_hash.unwrap_or(self.body_hash),
+            elements: rule.capture.elements,
         }
+    }
+
+    /// What is to be known of a request's body.
+    pub(crate) fn request_plan(&self, action: &Action) -> Plan {
+        self.plan(action.level >= Level::Request, action.body_hash)
+    }
+
+    /// What is to be known of a response's body.
+    pub(crate) fn response_plan(&self, action: &Action) -> Plan {
+        let is_picked = !action.elements.is_empty();
+        self.plan(is_picked || action.level >= Level::RequestResponse, action.body_hash && !is_picked)
+    }
+
+    fn plan(&self, keep: bool, hash: bool) -> Plan {
+        #[cfg(feature = "grpc-messages")]
+        let messages = self.descriptors.is_some();
+        #[cfg(not(feature = "grpc-messages"))]
+        let messages = false;
+        Plan { cap: if keep { self.body_cap } else { 0 }, hash, messages }
     }
 }
 

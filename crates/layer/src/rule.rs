@@ -1,5 +1,9 @@
 //! What one route does differently from the rest.
 
+mod capture;
+
+pub(crate) use capture::Capture;
+
 use crate::Level;
 
 /// What one route does differently from the rest: see [`Builder::route`](crate::Builder::route).
@@ -16,6 +20,7 @@ pub struct Rule {
     pub(crate) name: Option<String>,
     pub(crate) level: Option<Level>,
     pub(crate) read_only: Option<bool>,
+    pub(crate) capture: Capture,
 }
 
 impl Rule {

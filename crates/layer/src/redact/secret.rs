@@ -18,6 +18,20 @@ const TOKENS: [(&str, usize); 14] = [
     ("AIza", 35),
 ];
 
+/// Bytes that each secret within a text has one of: the space behind a scheme, the third letter of a JWT, the colon
+/// before a password in a URL, the first letter of a private key's heading.
+pub(super) const TRIGGERS: [u8; 5] = [b' ', b'\t', b'J', b':', b'P'];
+
+/// Whether the full check is worth it where one of [`TRIGGERS`] is.
+pub(super) fn may_be_one(text: &[u8], at: usize) -> bool {
+    match text[at] {
+        b' ' | b'\t' => at > 0 && matches!(text[at - 1], b'r' | b'R' | b'c' | b'C'),
+        b'J' => text[..at].ends_with(b"ey"),
+        b':' => text.get(at + 1) == Some(&b'/'),
+        _ => text.get(at + 1) == Some(&b'R'),
+    }
+}
+
 /// Whether the text is, or holds, a bearer or basic credential, a JWT, a private key, a well-known token, an AWS
 /// secret key, or a URL with a password in it.
 pub(super) fn looks_secret(text: &str) -> bool {
@@ -26,18 +40,25 @@ pub(super) fn looks_secret(text: &str) -> bool {
     if text.len() < SHORTEST {
         return false;
     }
-    // One pass: each of them has a byte to begin with that most texts have few of.
-    let holds_secret = text.bytes().enumerate().any(|(at, byte)| match byte {
-        b' ' | b'\t' => is_scheme(&text[..at], &text[at..]),
-        b'e' => is_jwt(&text[at..]),
-        b':' => is_url_password(&text[at..]),
-        b'P' => text[at..].starts_with("PRIVATE KEY-----"),
-        _ => false,
+    let bytes = text.as_bytes();
+    let holds_secret = bytes.iter().enumerate().any(|(at, byte)| {
+        TRIGGERS.contains(byte)
+            && may_be_one(bytes, at)
+            && match byte {
+                b' ' | b'\t' => is_scheme(&text[..at], &text[at..]),
+                b'J' => is_jwt(&text[at - 2..]),
+                b':' => is_url_password(&text[at..]),
+                _ => text[at..].starts_with("PRIVATE KEY-----"),
+            }
     });
-    // What remains is one word.
-    const SHORTEST_TOKEN: usize = 20;
+    holds_secret || is_secret_word(text)
+}
+
+/// Whether the text as a whole is a well-known token or an AWS secret key.
+pub(super) fn is_secret_word(text: &str) -> bool {
+    const SHORTEST: usize = 20;
     let word = text.trim();
-    holds_secret || word.len() >= SHORTEST_TOKEN && (is_token(word) || is_aws_secret(word))
+    word.len() >= SHORTEST && (is_token(word) || is_aws_secret(word))
 }
 
 /// `Bearer …` and `Basic …`, at the start or after something else.
@@ -108,8 +129,8 @@ fn is_url_password(text: &str) -> bool {
 }
 
 fn is_token(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
-        && TOKENS.iter().any(|(prefix, length)| text.len() >= *length && text.starts_with(prefix))
+    TOKENS.iter().any(|(prefix, length)| text.len() >= *length && text.starts_with(prefix))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 /// Forty characters of base64 with each kind of letter: not a hash in hex, not words.
