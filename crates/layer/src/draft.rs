@@ -195,7 +195,7 @@ impl Draft {
         for group in headers.chunk_by(|(one, _), (other, _)| one == other) {
             let name = group[0].0.as_str();
             let before = fields.len();
-            fields.member(&format!("http.request.header.{name}"), |out| {
+            fields.named(&format!("http.request.header.{name}"), |out| {
                 for (index, (_, value)) in group.iter().enumerate() {
                     out.push(if index == 0 { '[' } else { ',' });
                     let text = String::from_utf8_lossy(value.as_bytes());

@@ -13,7 +13,7 @@ use std::{borrow::Cow, collections::HashSet};
 
 pub(crate) use json::{Malformed, Members};
 pub(crate) use mark::Mark;
-use names::Name;
+use names::{MAX_NAME, folded};
 
 /// Names as they are compared.
 type Names = HashSet<Box<[u8]>>;
@@ -55,16 +55,17 @@ impl Redactor {
 
     /// Whether values under this name are hidden.
     pub(crate) fn denies(&self, name: &str) -> bool {
-        let name = Name::of(name);
-        if !self.allowed.is_empty() && self.allowed.contains(name.as_bytes()) {
+        let mut buffer = [0; MAX_NAME];
+        let name = folded(name, &mut buffer);
+        if !self.allowed.is_empty() && self.allowed.contains(name) {
             return false;
         }
-        name.is_denied() || !self.denied.is_empty() && self.denied.contains(name.as_bytes())
+        names::is_denied(name) || !self.denied.is_empty() && self.denied.contains(name)
     }
 
     /// Whether a parameter of this name is hidden: by the rules for all names, or as one that no list has.
     pub(crate) fn denies_parameter(&self, name: &str) -> bool {
-        self.only.as_ref().is_some_and(|only| !only.contains(Name::of(name).as_bytes())) || self.denies(name)
+        self.only.as_ref().is_some_and(|only| !only.contains(&key(name))) || self.denies(name)
     }
 
     /// The value of a parameter, unless it or its name tells that it is a secret.
@@ -84,7 +85,7 @@ impl Redactor {
 }
 
 fn key(name: &str) -> Box<[u8]> {
-    Name::of(name).as_bytes().into()
+    folded(name, &mut [0; MAX_NAME]).into()
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ impl Object {
         while self.names.find(&name).is_some() {
             name.to_mut().push('_');
         }
-        self.fields.member(&name, write);
+        self.fields.named(&name, write);
         self.names.insert(&name);
     }
 

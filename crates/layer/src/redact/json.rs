@@ -14,6 +14,9 @@ use crate::capture::push_string;
 /// Deeper bodies are not recorded. A record puts a few levels around a body, and common readers stop at 128.
 const MAX_DEPTH: usize = 100;
 
+/// Names whose fate is remembered within one text.
+const REMEMBERED: usize = 16;
+
 /// The text is not JSON, or nested too deeply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
@@ -89,11 +92,13 @@ struct Reader<'a> {
     at: usize,
     /// Up to here the text is in the output, or left out.
     copied: usize,
+    /// Names within objects as they stand in the text, and whether they are denied.
+    remembered: [(&'a str, bool); REMEMBERED],
 }
 
 impl<'a> Reader<'a> {
     fn new(redactor: &'a Redactor, text: &'a str) -> Self {
-        Self { redactor, text, at: 0, copied: 0 }
+        Self { redactor, text, at: 0, copied: 0, remembered: [("", false); REMEMBERED] }
     }
 
     /// One value of any depth. What of it is not in `out` after that is between `copied` and `at`.
@@ -131,7 +136,7 @@ impl<'a> Reader<'a> {
             let name = self.string()?;
             self.peek(out)?;
             self.take(b':')?;
-            if self.redactor.denies(&name.text()?) {
+            if self.denies(&name)? {
                 self.hide(out)?;
             } else {
                 self.value(out, depth + 1)?;
@@ -143,6 +148,19 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Lists have objects with the same names, and those that came last are remembered.
+    fn denies(&mut self, name: &Text<'a>) -> Result<bool, Malformed> {
+        let slot =
+            name.raw.as_bytes().get(1).map_or(0, |first| usize::from(*first) + name.raw.len()) % REMEMBERED;
+        let (known, denied) = self.remembered[slot];
+        if known == name.raw {
+            return Ok(denied);
+        }
+        let denied = self.redactor.denies(&name.text()?);
+        self.remembered[slot] = (name.raw, denied);
+        Ok(denied)
     }
 
     fn array(&mut self, out: &mut String, depth: usize) -> Result<(), Malformed> {
@@ -203,7 +221,15 @@ impl<'a> Reader<'a> {
     }
 
     /// The next byte that is no white space. White space does not reach the output.
+    #[inline]
     fn peek(&mut self, out: &mut String) -> Result<u8, Malformed> {
+        match self.text.as_bytes().get(self.at) {
+            Some(byte) if *byte > b' ' => Ok(*byte),
+            _ => self.peek_far(out),
+        }
+    }
+
+    fn peek_far(&mut self, out: &mut String) -> Result<u8, Malformed> {
         let start = self.at;
         let byte = self.space();
         if self.at > start {
@@ -234,10 +260,16 @@ impl<'a> Reader<'a> {
         let (mut escapes, mut suspicious) = (false, false);
         let mut at = self.at;
         loop {
-            let byte = *bytes.get(at).ok_or(Malformed)?;
-            match MEANING[usize::from(byte)] {
-                Meaning::Nothing => {}
-                Meaning::End => break,
+            let meaning = loop {
+                let byte = *bytes.get(at).ok_or(Malformed)?;
+                let meaning = MEANING[usize::from(byte)];
+                if meaning as u8 != Meaning::Nothing as u8 {
+                    break meaning;
+                }
+                at += 1;
+            };
+            match meaning {
+                Meaning::Nothing | Meaning::End => break,
                 Meaning::Escape => {
                     // Whatever is escaped is not the end of the string.
                     escapes = true;
@@ -287,7 +319,7 @@ impl<'a> Text<'a> {
         Ok(if self.escapes || self.suspicious {
             secret::looks_secret(&text)
         } else {
-            secret::is_secret_word(&text)
+            secret::is_aws_secret(&text)
         })
     }
 }

@@ -73,40 +73,27 @@ const NAME_LENGTHS: [u32; 128] = {
 };
 
 /// Names are compared up to here.
-const MAX_NAME: usize = 128;
+pub(super) const MAX_NAME: usize = 128;
 
-/// A name as it is compared: lowercase letters and digits, and whatever is not ASCII.
-pub(super) struct Name {
-    bytes: [u8; MAX_NAME],
-    length: usize,
+/// The name as it is compared: lowercase letters and digits, and whatever is not ASCII.
+pub(super) fn folded<'a>(name: &str, buffer: &'a mut [u8; MAX_NAME]) -> &'a [u8] {
+    let mut length = 0;
+    for byte in name.bytes() {
+        // A separator's place is taken by what comes next.
+        let Some(slot) = buffer.get_mut(length) else { break };
+        let folded = FOLDED[usize::from(byte)];
+        *slot = folded;
+        length += usize::from(folded != 0);
+    }
+    &buffer[..length]
 }
 
-impl Name {
-    pub(super) fn of(name: &str) -> Self {
-        let mut bytes = [0; MAX_NAME];
-        let mut length = 0;
-        for byte in name.bytes() {
-            // A separator's place is taken by what comes next.
-            let Some(slot) = bytes.get_mut(length) else { break };
-            let folded = FOLDED[usize::from(byte)];
-            *slot = folded;
-            length += usize::from(folded != 0);
-        }
-        Self { bytes, length }
-    }
-
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
-
-    /// Whether it tells of a secret by the rules that hold everywhere.
-    pub(super) fn is_denied(&self) -> bool {
-        let name = self.as_bytes();
-        // Shorter ones tell nothing.
-        name.len() >= SHORTEST
-            && (is_denied_whole(name) || has_denied_ending(name) || has_denied_part(name))
-            && HARMLESS.binary_search_by(|harmless| harmless.as_bytes().cmp(name)).is_err()
-    }
+/// Whether a folded name tells of a secret by the rules that hold everywhere.
+pub(super) fn is_denied(name: &[u8]) -> bool {
+    // Shorter ones tell nothing.
+    name.len() >= SHORTEST
+        && (is_denied_whole(name) || has_denied_ending(name) || has_denied_part(name))
+        && HARMLESS.binary_search_by(|harmless| harmless.as_bytes().cmp(name)).is_err()
 }
 
 /// For each byte what it is compared as; 0 for separators.
@@ -141,15 +128,18 @@ fn has_denied_ending(name: &[u8]) -> bool {
 fn has_denied_part(name: &[u8]) -> bool {
     // One pass over the bytes for all parts: few of them begin one.
     const SHORTEST_PART: usize = 6;
-    name.windows(SHORTEST_PART).enumerate().any(|(at, window)| {
-        may_begin_part(window) && PARTS.iter().any(|part| name[at..].starts_with(part.as_bytes()))
+    let last = (name.len() + 1).saturating_sub(SHORTEST_PART);
+    (0..last).any(|at| {
+        matches!(name[at], b'a' | b'c' | b'p' | b's')
+            && may_begin_part(name[at], name[at + 1])
+            && PARTS.iter().any(|part| name[at..].starts_with(part.as_bytes()))
     })
 }
 
-fn may_begin_part(text: &[u8]) -> bool {
+fn may_begin_part(first: u8, second: u8) -> bool {
     matches!(
-        text,
-        [b'a', b'c' | b'p' | b'u', ..] | [b'c', b'r', ..] | [b'p', b'a' | b'r', ..] | [b's', b'e' | b'i', ..]
+        (first, second),
+        (b'a', b'c' | b'p' | b'u') | (b'c', b'r') | (b'p', b'a' | b'r') | (b's', b'e' | b'i')
     )
 }
 
@@ -160,7 +150,11 @@ mod tests {
     #[test]
     fn tables_are_sorted_and_agree() {
         assert!(NAMES.is_sorted() && HARMLESS.is_sorted());
-        assert!(PARTS.iter().all(|part| part.len() >= 6 && may_begin_part(part.as_bytes())));
+        assert!(
+            PARTS
+                .iter()
+                .all(|part| part.len() >= 6 && may_begin_part(part.as_bytes()[0], part.as_bytes()[1]))
+        );
         assert!(NAMES.iter().all(|name| name.len() < 32 && is_denied_whole(name.as_bytes())));
         assert!(ENDINGS.iter().all(|ending| has_denied_ending(ending.as_bytes())));
         let all = PARTS.iter().chain(&ENDINGS).chain(&NAMES);

@@ -4,8 +4,14 @@
 
 #[cfg(feature = "axum")]
 mod axum;
+mod capture;
+mod change;
+#[cfg(feature = "grpc-messages")]
+mod grpc;
 mod outcomes;
 mod passthrough;
+#[cfg(feature = "axum")]
+mod secrets;
 #[cfg(feature = "grpc")]
 mod sender;
 mod support;
