@@ -81,11 +81,13 @@
 //! | `eventName`, `readOnly` | method and route: `GET /orders` is `ListOrders`, `POST /orders/{id}/refund` is `RefundOrder`; a [`Rule`]; gRPC: the method |
 //! | `userIdentity` | the first of: [`Audit::set_identity`], the extension [`Identity`], [`Builder::identity`], the extension [`JwtClaims`]; else `Unknown`, `anonymous` |
 //! | `sourceIPAddress` | axum's `ConnectInfo<SocketAddr>` or [`PeerAddr`]; never a header |
-//! | `requestParameters` | path, query and JSON body in one object. A name that is taken twice: query parameters go under `query`, body members under `body` |
-//! | `responseElements` | [`Audit::response_element`]; at [`Level::RequestResponse`] the JSON body |
+//! | `requestParameters` | path, query and body (JSON, a form, a gRPC message) in one object. A name that is taken twice: query parameters go under `query`, body members under `body` |
+//! | `responseElements` | [`Audit::response_element`], [`Rule::response_elements`]; at [`Level::RequestResponse`] the body |
 //! | `errorCode`, `errorMessage` | status or gRPC status, [`Audit::error`], `ClientClosedRequest`, `InternalFailure` |
-//! | `additionalEventData` | OpenTelemetry's names: `http.route`, `http.response.status_code`, `trace_id`, …; `durationMs`, `identitySource` |
+//! | `additionalEventData` | OpenTelemetry's names: `http.route`, `http.response.status_code`, `trace_id`, …; `durationMs`, `identitySource`; [`change`](Audit::change) |
 //! | `requestID` | `x-request-id`, else the event's id |
+//!
+//! [`guide::capture`] and [`guide::redaction`] say more of bodies and secrets.
 //!
 //! # Where to put it
 //!
@@ -100,9 +102,12 @@
 //! # Features
 //!
 //! - `grpc` (default): the [`Sender`]. Without it there is no tokio, hyper or tonic, and a [`Sink`] has to be set.
-//! - `axum`: `MatchedPath`, `OriginalUri` and `ConnectInfo` are understood, and [`Audit`] is an extractor.
+//! - `axum`: `MatchedPath`, `OriginalUri` and `ConnectInfo` are understood, and [`Audit`] and `Recorded` are extractors.
+//! - `grpc-messages`: gRPC messages are recorded by their descriptors.
 //!
 //! [tower]: https://docs.rs/tower
+
+pub mod guide;
 
 mod address;
 mod body;

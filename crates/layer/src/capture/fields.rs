@@ -135,8 +135,8 @@ fn special(bytes: &[u8]) -> Option<usize> {
     let below = |word: u64, bound: u8| word.wrapping_sub(ONES * u64::from(bound)) & !word & TOPS;
     let is_plain = |word: &[u8; 8]| {
         let word = u64::from_le_bytes(*word);
-        let quote = below(word ^ ONES * u64::from(b'"'), 1);
-        let backslash = below(word ^ ONES * u64::from(b'\\'), 1);
+        let quote = below(word ^ (ONES * u64::from(b'"')), 1);
+        let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
         below(word, b' ') | quote | backslash == 0
     };
     let start = words.iter().take_while(|word| is_plain(word)).count() * 8;
