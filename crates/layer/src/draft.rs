@@ -72,7 +72,6 @@ impl Draft {
                 None => (None, None),
             };
         let event_id = id::format(exchange.id);
-        // First, since this tells whether a body needs a hash.
         let (parameters, elements) = (self.parameters(), self.elements());
         let mut record = Record {
             event_version: Some(Record::EVENT_VERSION.to_owned()),
@@ -113,7 +112,7 @@ impl Draft {
             object.query(query, redactor);
         }
         if !self.is_message(Side::Request, &mut object) {
-            record_body(self.additions.request_body.take(), &mut self.tee, &mut object, redactor);
+            record_body(self.additions.request_body.take(), &self.tee, &mut object, redactor);
         }
         object.finish().unwrap_or_else(Json::null)
     }
@@ -124,7 +123,7 @@ impl Draft {
         if !self.action.elements.is_empty() && self.additions.response_body.is_none() {
             self.answer.tee.pick(&self.action.elements, &mut object, redactor);
         } else if !self.is_message(Side::Response, &mut object) {
-            record_body(self.additions.response_body.take(), &mut self.answer.tee, &mut object, redactor);
+            record_body(self.additions.response_body.take(), &self.answer.tee, &mut object, redactor);
         }
         object.finish().unwrap_or_else(Json::null)
     }
@@ -220,7 +219,7 @@ enum Side {
 }
 
 /// Adds a body as the handler says that it is, else as it came.
-fn record_body(typed: Option<TypedBody>, tee: &mut Tee, object: &mut Object, redactor: &Redactor) {
+fn record_body(typed: Option<TypedBody>, tee: &Tee, object: &mut Object, redactor: &Redactor) {
     match typed.filter(|_| tee.is_wanted()) {
         None => tee.record(object, redactor),
         Some(TypedBody::Json(text)) => {

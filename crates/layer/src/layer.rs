@@ -34,7 +34,7 @@ impl AuditLayer {
 
 #[cfg(feature = "grpc")]
 impl AuditLayer {
-    /// The layer's own sender; `None` if records go to another [`Sink`].
+    /// The layer's own sender; `None` if records go to another [`Sink`](crate::Sink).
     #[must_use]
     pub fn sender(&self) -> Option<&Sender> {
         self.sender.as_ref()

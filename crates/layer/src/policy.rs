@@ -118,11 +118,12 @@ impl Policy {
     }
 
     fn plan(&self, keep: bool, hash: bool) -> Plan {
-        #[cfg(feature = "grpc-messages")]
-        let messages = self.descriptors.is_some();
-        #[cfg(not(feature = "grpc-messages"))]
-        let messages = false;
-        Plan { cap: if keep { self.body_cap } else { 0 }, hash, messages }
+        Plan {
+            cap: if keep { self.body_cap } else { 0 },
+            hash,
+            #[cfg(feature = "grpc-messages")]
+            messages: self.descriptors.is_some(),
+        }
     }
 }
 

@@ -18,12 +18,13 @@ impl Builder {
         self
     }
 
-    /// Whether a body that is read to its end and is not in the record, because it is too long or no JSON, is hashed as
-    /// it streams by: `http.request.body.sha256` in `additionalEventData`. On by default; a [rule](crate::Rule::body_hash)
-    /// may say otherwise.
+    /// Whether a body that is read to its end and is not in the record, because it is longer than the
+    /// [cap](Self::body_cap) or neither JSON nor a form, is hashed as it streams by: `http.request.body.sha256` in
+    /// `additionalEventData`, and `http.response.body.sha256` where responses are recorded. On by default; a
+    /// [rule](crate::Rule::body_hash) may say otherwise.
     ///
     /// A hash tells who has the file that it is that file. Of a short body with a secret in it one could also find the
-    /// secret by trying; so forms, gRPC messages and multipart bodies have none.
+    /// secret by trying; so gRPC messages, multipart bodies and short JSON that is broken have none.
     pub fn body_hash(mut self, hash: bool) -> Self {
         self.body_hash = hash;
         self
