@@ -63,9 +63,15 @@ impl Redactor {
         names::is_denied(name) || !self.denied.is_empty() && self.denied.contains(name)
     }
 
+    /// As [`denies`](Self::denies), for names that may be paths: `card[pin]` and `card.pin` are a `pin` too.
+    fn denies_path(&self, name: &str) -> bool {
+        self.denies(name)
+            || name.contains(['.', '[']) && name.split(['.', '[', ']']).any(|part| self.denies(part))
+    }
+
     /// Whether a parameter of this name is hidden: by the rules for all names, or as one that no list has.
     pub(crate) fn denies_parameter(&self, name: &str) -> bool {
-        self.only.as_ref().is_some_and(|only| !only.contains(&key(name))) || self.denies(name)
+        self.only.as_ref().is_some_and(|only| !only.contains(&key(name))) || self.denies_path(name)
     }
 
     /// The value of a parameter, unless it or its name tells that it is a secret.
@@ -172,6 +178,12 @@ mod tests {
         assert!(!redactor.denies("sessionId") && redactor.denies("password"));
         redactor.deny("sessionId");
         assert!(redactor.denies("session-id"));
+        for path in ["card[pin]", "user.pin.first", "a[b][cvv]"] {
+            assert!(
+                redactor.denies_parameter(path) && !redactor.denies_parameter("a[pinned].note"),
+                "{path}"
+            );
+        }
         redactor.only(["id", "password"].into_iter());
         assert!(!redactor.denies_parameter("id"));
         assert!(redactor.denies_parameter("note") && redactor.denies_parameter("password"));

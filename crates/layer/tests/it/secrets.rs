@@ -100,6 +100,18 @@ async fn answer(State((name, secret, look)): State<(String, String, String)>, bo
     Json(json!({ "id": look, "deep": bury(&name, &secret, 2), name: secret }))
 }
 
+/// A message with the secrets in it.
+#[cfg(feature = "grpc-messages")]
+fn grpc(look: &str, secret: &str) -> Vec<(String, &'static str, Vec<u8>)> {
+    let message = json!({ "orderId": look, "original": { "apiToken": secret } });
+    vec![("/shop.v1.Orders/Refund".to_owned(), "application/grpc", crate::grpc::frame(&message))]
+}
+
+#[cfg(not(feature = "grpc-messages"))]
+fn grpc(_: &str, _: &str) -> Vec<(String, &'static str, Vec<u8>)> {
+    Vec::new()
+}
+
 /// Sends everything everywhere. The text of all records.
 async fn records(name: &str, secret: &str, look: &str, depth: u8, key: bool) -> String {
     let sink = MemorySink::default();
@@ -131,13 +143,14 @@ async fn records(name: &str, secret: &str, look: &str, depth: u8, key: bool) -> 
         .layer(layer);
     let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let (name_, secret_, look_) = (encode(name), encode(secret), encode(look));
-    let query = format!("{name_}={secret_}&x={look_}&{name_}={secret_}");
+    let query = format!("{name_}={secret_}&x={look_}&{name_}={secret_}&card[{name_}]={secret_}");
     let body = json!({ "a": bury(name, secret, depth), name: [secret], "text": look }).to_string();
     let multipart = format!(
         "--b\r\nContent-Disposition: form-data; name=\"{name}\"; filename*=UTF-8''{secret_}\r\n\r\n{secret}\r\n\
          --b\r\nContent-Disposition: form-data; name=n; filename=\"{look}\"\r\n\r\n{look}\r\n--b--\r\n"
     );
-    let mut requests = vec![
+    let mut requests = grpc(look, secret);
+    requests.extend([
         ("/add".to_owned(), "application/json", body.clone().into_bytes()),
         (
             format!("/{secret_}/look/{look_}?{query}"),
@@ -151,16 +164,7 @@ async fn records(name: &str, secret: &str, look: &str, depth: u8, key: bool) -> 
         ("/denied".to_owned(), "text/plain", body.clone().into_bytes()),
         ("/typed".to_owned(), "application/json", json!({ "shown": 1, "word": secret }).to_string().into()),
         ("/typed".to_owned(), "application/json", json!({ "shown": 1, "words": secret }).to_string().into()),
-    ];
-    #[cfg(feature = "grpc-messages")]
-    {
-        let message = json!({ "orderId": look, "original": { "apiToken": secret } });
-        requests.push((
-            "/shop.v1.Orders/Refund".to_owned(),
-            "application/grpc",
-            crate::grpc::frame(&message),
-        ));
-    }
+    ]);
     let count = requests.len();
     for (uri, content_type, body) in requests {
         let mut request =
@@ -181,7 +185,7 @@ async fn records(name: &str, secret: &str, look: &str, depth: u8, key: bool) -> 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn no_secret_reaches_a_record(
