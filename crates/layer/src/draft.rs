@@ -1,6 +1,7 @@
 //! A call that has ended, and the record that it becomes.
 
 use std::{
+    borrow::Cow,
     fmt,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -254,7 +255,10 @@ fn event_time(time: SystemTime) -> Option<EventTime> {
 
 /// The text of a header, unless it is a secret by its looks.
 fn header_text(value: Option<&HeaderValue>, redactor: &Redactor) -> Option<String> {
-    let mut text = redactor.text(String::from_utf8_lossy(value?.as_bytes())).into_owned();
+    let bytes = value?.as_bytes();
+    // Nearly all are ASCII, which this is faster to see.
+    let text = std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
+    let mut text = redactor.text(text).into_owned();
     limits::cut(&mut text, limits::MAX_TEXT);
     Some(text)
 }

@@ -34,7 +34,12 @@ pub(crate) struct Object {
 impl Object {
     /// `requestParameters`, beginning with what the handler set.
     pub(crate) fn request(members: &[(String, Json)]) -> Self {
-        Self { is_request: true, ..Self::response(members) }
+        const USUAL: usize = 192;
+        let mut object = Self::response(members);
+        object.is_request = true;
+        object.fields.reserve(USUAL);
+        object.names.reserve();
+        object
     }
 
     /// `responseElements`, beginning with what the handler set.
@@ -207,6 +212,12 @@ enum Taken {
 }
 
 impl Names {
+    fn reserve(&mut self) {
+        const USUAL: usize = 8;
+        self.ends.reserve(USUAL);
+        self.text.reserve(USUAL * USUAL);
+    }
+
     fn insert(&mut self, name: &str) {
         self.text.push_str(name);
         self.ends.push(self.text.len());
