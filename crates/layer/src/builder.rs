@@ -173,6 +173,8 @@ pub enum BuildError {
     /// The bytes given to [`Builder::grpc_descriptors`] are no `FileDescriptorSet`; what is wrong with them.
     #[cfg(feature = "grpc-messages")]
     Descriptors(String),
+    /// The key given to [`Builder::redaction_key`] is too short to be one.
+    RedactionKey,
 }
 
 impl fmt::Display for BuildError {
@@ -184,6 +186,7 @@ impl fmt::Display for BuildError {
             Self::Thread(_) => formatter.write_str("sender thread did not start"),
             Self::NoSink => formatter.write_str("no sink is set and feature grpc is off"),
             Self::Header(name) => write!(formatter, "{name:?} is no name of a header"),
+            Self::RedactionKey => formatter.write_str("redaction key is shorter than 16 bytes"),
             #[cfg(feature = "grpc-messages")]
             Self::Descriptors(error) => {
                 write!(formatter, "gRPC descriptors are no file descriptor set: {error}")

@@ -4,6 +4,9 @@ use http::HeaderName;
 
 use crate::{BuildError, Builder, Level, MAX_BODY_CAP, redact::Mark};
 
+/// Fewer bytes are no key: a variable that is not set, perhaps.
+const MIN_KEY: usize = 16;
+
 impl Builder {
     /// How much is recorded where no [rule](Self::route) says otherwise. [`Level::Request`] by default.
     pub fn level(mut self, level: Level) -> Self {
@@ -42,8 +45,12 @@ impl Builder {
     ///
     /// The code is over the value only, whatever it is called and wherever it is. Values that are objects, arrays or
     /// `null` have the plain mark. Whoever has the key can find a value that is easily guessed, a PIN or a card number:
-    /// keep it where those who read records cannot get it, use 32 random bytes, and change it now and then.
+    /// keep it where those who read records cannot get it, use 32 random bytes (fewer than 16 are refused), and change it
+    /// now and then.
     pub fn redaction_key(mut self, key: impl AsRef<[u8]>) -> Self {
+        if key.as_ref().len() < MIN_KEY {
+            self.error.get_or_insert(BuildError::RedactionKey);
+        }
         self.redactor.set_mark(Mark::keyed(key.as_ref()));
         self
     }

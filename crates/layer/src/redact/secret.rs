@@ -33,6 +33,7 @@ const IS_TRIGGER: [bool; 256] = {
 };
 
 /// Whether the full check is worth it where one of [`TRIGGERS`] is.
+#[inline]
 pub(super) fn may_be_one(text: &[u8], at: usize) -> bool {
     let before = at.checked_sub(1).map_or(0, |before| text[before]);
     let after = text.get(at + 1).copied();

@@ -133,6 +133,8 @@ async fn equal_secrets_can_be_told_to_be_equal() {
     assert_ne!(parameters["pin"], parameters["password"]);
     assert_eq!(parameters["secret"], HIDDEN);
     assert_eq!(record["additionalEventData"]["http.request.header.authorization"], json!([parameters["b"]]));
+    let error = AuditLayer::builder("a").sink(MemorySink::default()).redaction_key("").build();
+    assert!(matches!(error, Err(BuildError::RedactionKey)));
 }
 
 #[tokio::test]
