@@ -125,9 +125,8 @@ impl Addresses {
         if let (Some(client), Some(peer)) = (self.client, self.peer)
             && client != peer
         {
-            // No character of an address needs an escape.
-            fields.plain("client.address", format_args!("\"{client}\""));
-            fields.plain("network.peer.address", format_args!("\"{peer}\""));
+            fields.string("client.address", &client.to_string());
+            fields.string("network.peer.address", &peer.to_string());
         }
         if let Some(error) = self.error {
             fields.string("addressError", error);

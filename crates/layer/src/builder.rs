@@ -7,6 +7,10 @@ mod routes;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use http::HeaderName;
+
+#[cfg(feature = "grpc-messages")]
+use crate::capture::Descriptors;
 use crate::{
     AuditLayer, DEFAULT_DEADLINE, Delivery, Level, Overflow, Sink,
     address::Proxies,
@@ -38,6 +42,10 @@ pub struct Builder {
     body_cap: usize,
     rules: Rules,
     redactor: Redactor,
+    body_hash: bool,
+    headers: Vec<HeaderName>,
+    #[cfg(feature = "grpc-messages")]
+    descriptors: Option<Descriptors>,
     chain: Chain,
     proxies: Proxies,
     /// The first setting that makes no sense.
@@ -69,6 +77,10 @@ impl Builder {
             body_cap: DEFAULT_BODY_CAP,
             rules: Rules::default(),
             redactor: Redactor::default(),
+            body_hash: true,
+            headers: Vec::new(),
+            #[cfg(feature = "grpc-messages")]
+            descriptors: None,
             chain: Chain::default(),
             proxies: Proxies::default(),
             problem: None,
@@ -82,6 +94,7 @@ impl Builder {
     }
 
     fn finish(self, sink: Arc<dyn Sink>) -> Arc<Policy> {
+        let redactor = Arc::new(self.redactor);
         Arc::new(Policy {
             service: self.service,
             level: self.level,
@@ -90,12 +103,16 @@ impl Builder {
             deadline: self.deadline,
             body_cap: self.body_cap,
             rules: self.rules,
-            redactor: self.redactor,
+            unrouted: Arc::new(Action::unrouted(self.level, &redactor)),
+            redactor,
+            body_hash: self.body_hash,
+            headers: self.headers,
+            #[cfg(feature = "grpc-messages")]
+            descriptors: self.descriptors,
             chain: self.chain,
             proxies: self.proxies,
             sink,
             actions: Actions::default(),
-            unrouted: Arc::new(Action::unrouted(self.level)),
             guesses: Guesses::default(),
         })
     }
@@ -176,6 +193,13 @@ pub enum BuildError {
         /// What it is not, or what is wrong with it.
         reason: &'static str,
     },
+    /// A name given to [`Builder::record_headers`] is not one that a header can have.
+    Header(String),
+    /// The bytes given to [`Builder::grpc_descriptors`] are no `FileDescriptorSet`; what is wrong with them.
+    #[cfg(feature = "grpc-messages")]
+    Descriptors(String),
+    /// The key given to [`Builder::redaction_key`] is too short to be one.
+    RedactionKey,
 }
 
 impl fmt::Display for BuildError {
@@ -187,6 +211,12 @@ impl fmt::Display for BuildError {
             Self::Thread(_) => formatter.write_str("sender thread did not start"),
             Self::NoSink => formatter.write_str("no sink is set and feature grpc is off"),
             Self::Setting { name, value, reason } => write!(formatter, "{name}: {value:?} is {reason}"),
+            Self::Header(name) => write!(formatter, "{name:?} is no name of a header"),
+            Self::RedactionKey => formatter.write_str("redaction key is shorter than 16 bytes"),
+            #[cfg(feature = "grpc-messages")]
+            Self::Descriptors(error) => {
+                write!(formatter, "gRPC descriptors are no file descriptor set: {error}")
+            }
         }
     }
 }
@@ -195,7 +225,7 @@ impl std::error::Error for BuildError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Thread(error) => Some(error),
-            Self::Address(_) | Self::NoSink | Self::Setting { .. } => None,
+            _ => None,
         }
     }
 }

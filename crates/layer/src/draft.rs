@@ -1,16 +1,20 @@
 //! A call that has ended, and the record that it becomes.
 
+mod additional;
+mod content;
+
 use std::{
+    borrow::Cow,
     fmt,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use http::HeaderValue;
-use sidetrail_record::{EventTime, Json, Record, Resource, limits};
+use sidetrail_record::{EventTime, Record, Resource, limits};
 
 use crate::{
-    capture::{Fields, Object, Tee},
+    capture::Tee,
     delivery::Permit,
     exchange::{Answer, Exchange},
     handle::Additions,
@@ -18,7 +22,7 @@ use crate::{
     identity::Who,
     outcome::{self, End},
     policy::Action,
-    redact,
+    redact::Redactor,
     route::Parameter,
 };
 
@@ -89,56 +93,57 @@ impl Draft {
             Some(identity) => Who::by_handler(identity),
             None => exchange.policy.chain.who(&exchange.caller),
         };
-        let (error_code, error_message) =
-            match outcome::failure(self.end, self.ended.answer.status, self.ended.answer.grpc) {
-                _ if self.end == End::Answered && self.ended.additions.error.is_some() => {
-                    self.ended.additions.error.take().unzip()
-                }
-                Some((code, message)) => (Some(code.to_owned()), Some(message.to_owned())),
-                None => (None, None),
-            };
-        let event_id = id::format(exchange.id);
         let path = exchange.uri.path();
         let template = exchange.route.template(path);
         let name = action.name(&exchange.method, &template);
         if exchange.route.known().is_none() && action.grpc_service.is_none() {
             exchange.policy.guesses.note(&exchange.method, &template, &name, self.ended.answer.status);
         }
-        let additional = self.additional(&who, &template);
         let path_parameters = exchange.route.parameters(&template, path);
         let resources = self.resources(&path_parameters);
+        let (error_code, error_message) = self.error().unzip();
         let data_event = action.rule.data_event == Some(true);
         let mut record = Record {
             event_version: Some(Record::EVENT_VERSION.to_owned()),
-            user_identity: Some(who.identity),
             event_time: event_time(self.time),
             event_source: Some(exchange.policy.service.clone()),
             event_name: Some(name.clone().into_owned()),
             source_ip_address: Some(
-                exchange.addresses.client.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string()),
+                exchange.addresses.client.map_or_else(|| "unknown".to_owned(), |client| client.to_string()),
             ),
-            user_agent: header_text(exchange.user_agent.as_ref()),
+            user_agent: header_text(exchange.user_agent.as_ref(), &action.redactor),
             error_code,
             error_message,
             request_parameters: Some(self.parameters(path_parameters)),
             response_elements: Some(self.elements()),
-            additional_event_data: additional,
+            additional_event_data: self.additional(&who, &template),
             request_id: Some(exchange.request_id()),
-            event_id: Some(event_id),
+            event_id: Some(id::format(exchange.id)),
             read_only: Some(action.read_only(&exchange.method)),
             resources: Some(resources).filter(|resources| !resources.is_empty()),
             event_type: Some("AwsApiCall".to_owned()),
             management_event: Some(!data_event),
             event_category: Some(if data_event { "Data" } else { "Management" }.to_owned()),
+            user_identity: Some(who.identity),
             ..Record::default()
         };
         limits::apply(&mut record);
         record
     }
 
+    /// What went wrong: what the handler says where the call came to its end, else what the outcome says.
+    fn error(&mut self) -> Option<(String, String)> {
+        let answer = &self.ended.answer;
+        let said = self.ended.additions.error.take().filter(|_| self.end == End::Answered);
+        said.or_else(|| {
+            let (code, message) = outcome::failure(self.end, answer.status, answer.grpc)?;
+            Some((code.to_owned(), message.to_owned()))
+        })
+    }
+
     /// What the rule's templates say, then what the handler added.
     fn resources(&mut self, parameters: &[Parameter<'_>]) -> Vec<Resource> {
-        let redactor = &self.exchange.policy.redactor;
+        let redactor = &self.action.redactor;
         let templates = self.action.rule.resources.as_deref().unwrap_or_default();
         let mut resources: Vec<Resource> =
             templates.iter().filter_map(|template| template.fill(parameters, redactor)).collect();
@@ -150,52 +155,6 @@ impl Draft {
             room.checked_sub(size).inspect(|left| room = *left).is_some()
         });
         resources
-    }
-
-    fn parameters(&self, path: Vec<Parameter<'_>>) -> Json {
-        let redactor = &self.exchange.policy.redactor;
-        let mut object = Object::with(&self.ended.additions.parameters);
-        object.path(path, redactor);
-        if let Some(query) = self.exchange.uri.query() {
-            object.query(query, redactor);
-        }
-        self.ended.tee.record(&mut object, redactor);
-        object.finish().unwrap_or_else(Json::null)
-    }
-
-    fn elements(&self) -> Json {
-        let mut object = Object::with(&self.ended.additions.elements);
-        self.ended.answer.tee.record(&mut object, &self.exchange.policy.redactor);
-        object.finish().unwrap_or_else(Json::null)
-    }
-
-    /// `additionalEventData`: OpenTelemetry's attribute names where it has one.
-    fn additional(&self, who: &Who<'_>, template: &str) -> Option<Json> {
-        const USUAL: usize = 384;
-        let mut fields = Fields::with_capacity(USUAL);
-        fields.string("http.request.method", self.exchange.method.as_str());
-        let is_known = self.exchange.route.known().is_some();
-        fields.string(if is_known { "http.route" } else { "url.template" }, template);
-        if let Some(service) = &self.action.grpc_service {
-            fields.string("rpc.system", "grpc");
-            fields.string("rpc.service", service);
-        }
-        if let Some(status) = self.ended.answer.status {
-            fields.plain("http.response.status_code", status.as_u16());
-        }
-        if let Some(code) = self.ended.answer.grpc {
-            fields.plain("rpc.grpc.status_code", code);
-        }
-        fields.plain("http.request.body.size", self.ended.tee.seen);
-        fields.plain("http.response.body.size", self.ended.answer.tee.seen);
-        fields.plain("durationMs", self.duration.as_micros() as f64 / 1000.0);
-        if let Some((trace, span)) = self.exchange.trace.as_ref().and_then(trace_context) {
-            fields.string("trace_id", trace);
-            fields.string("span_id", span);
-        }
-        who.describe(&mut fields);
-        self.exchange.addresses.describe(&mut fields);
-        fields.finish()
     }
 }
 
@@ -216,36 +175,11 @@ fn event_time(time: SystemTime) -> Option<EventTime> {
 }
 
 /// The text of a header, unless it is a secret by its looks.
-pub(crate) fn header_text(value: Option<&HeaderValue>) -> Option<String> {
-    let mut text = redact::text(String::from_utf8_lossy(value?.as_bytes())).into_owned();
+pub(crate) fn header_text(value: Option<&HeaderValue>, redactor: &Redactor) -> Option<String> {
+    let bytes = value?.as_bytes();
+    // Nearly all are ASCII, which this is faster to see.
+    let text = std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
+    let mut text = redactor.text(text).into_owned();
     limits::cut(&mut text, limits::MAX_TEXT);
     Some(text)
-}
-
-/// Trace id and span id of a W3C `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`.
-fn trace_context(header: &HeaderValue) -> Option<(&str, &str)> {
-    let is_id = |text: &&str, length: usize| {
-        text.len() == length
-            && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-            && text.bytes().any(|byte| byte != b'0')
-    };
-    let mut parts = header.to_str().ok()?.split('-').skip(1);
-    let trace = parts.next().filter(|text| is_id(text, 32))?;
-    let span = parts.next().filter(|text| is_id(text, 16))?;
-    Some((trace, span))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn trace_context_is_believed_where_it_is_well_formed() {
-        let parse = |text: &'static str| trace_context(&HeaderValue::from_static(text)).is_some();
-        assert!(parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
-        assert!(!parse("00-00000000000000000000000000000000-00f067aa0ba902b7-01"));
-        assert!(!parse("00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-01"));
-        assert!(!parse("00-4bf92f3577b34da6a3ce929d0e0e4736"));
-        assert!(!parse(""));
-    }
 }

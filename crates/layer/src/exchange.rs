@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, 
 use crate::{
     Delivery, Draft, Level, Overflow,
     address::Addresses,
-    capture::{BodyKind, Tee},
+    capture::Tee,
     delivery::{AuditUnavailable, Permit, Receipt},
     draft::{Ended, header_text},
     handle::Additions,
@@ -23,6 +23,9 @@ use crate::{
     route::Route,
     rule::LayeredRule,
 };
+
+/// Values of headers that are recorded.
+const MAX_HEADERS: usize = 32;
 
 /// What is known of a request when it arrives, and what becomes known while it is served.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ pub(crate) struct Exchange {
     pub(crate) user_agent: Option<HeaderValue>,
     pub(crate) request_id: Option<HeaderValue>,
     pub(crate) trace: Option<HeaderValue>,
+    /// Those that the application wants to see.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     state: Mutex<State>,
 }
 
@@ -76,7 +81,7 @@ impl Exchange {
             return None;
         }
         let header = |name: HeaderName| parts.headers.get(name).cloned();
-        let tee = Tee::new(BodyKind::of(&parts.headers), policy.request_cap(action.level));
+        let tee = Tee::new(&parts.headers, policy.request_plan(&action));
         Some(Self {
             id: id::uuid(),
             started: Instant::now(),
@@ -88,6 +93,7 @@ impl Exchange {
             user_agent: header(header::USER_AGENT),
             request_id: header(HeaderName::from_static("x-request-id")),
             trace: header(HeaderName::from_static("traceparent")),
+            headers: headers(policy, &parts.headers),
             state: Mutex::new(State {
                 action,
                 tee,
@@ -172,7 +178,7 @@ impl Exchange {
 
     /// The `requestID`: what the request has as `x-request-id`, else the event's id.
     pub(crate) fn request_id(&self) -> String {
-        header_text(self.request_id.as_ref()).unwrap_or_else(|| id::format(self.id))
+        header_text(self.request_id.as_ref(), &self.policy.redactor).unwrap_or_else(|| id::format(self.id))
     }
 
     /// From here on the call goes by this rule, where the rule says anything.
@@ -180,8 +186,8 @@ impl Exchange {
         let mut state = self.lock();
         if !state.finished {
             state.action = rule.derive(&state.action);
-            let cap = self.policy.request_cap(state.action.level);
-            state.tee.set_cap(cap);
+            let plan = self.policy.request_plan(&state.action);
+            state.tee.set_plan(plan);
         }
     }
 
@@ -218,8 +224,8 @@ impl Exchange {
 
     /// An empty copy of the response's body.
     pub(crate) fn response_tee(&self, headers: &HeaderMap) -> Tee {
-        let cap = self.policy.response_cap(self.lock().action.level);
-        Tee::new(BodyKind::of(headers), cap)
+        let plan = self.policy.response_plan(&self.lock().action);
+        Tee::new(headers, plan)
     }
 }
 
@@ -250,6 +256,13 @@ impl Future for Admission {
             }
         }
     }
+}
+
+/// The headers that the application wants to see.
+fn headers(policy: &Policy, headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    let all =
+        policy.headers.iter().flat_map(|name| headers.get_all(name).iter().map(move |value| (name, value)));
+    all.take(MAX_HEADERS).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// The URI as the client sent it: nested routers cut off what they matched.

@@ -1,15 +1,20 @@
 //! What handlers add to the record of the request that they serve.
 
+mod body;
+mod change;
+
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use http::Extensions;
 use serde::Serialize;
-use sidetrail_record::{Json, Resource, limits, redact::HIDDEN};
+use sidetrail_record::{Json, Resource, limits};
 
+pub(crate) use self::body::TypedBody;
+use self::change::Change;
 use crate::{
     Identity,
     exchange::{Admission, Exchange},
-    redact,
+    redact::Redactor,
     rule::LayeredRule,
 };
 
@@ -90,8 +95,9 @@ impl Audit {
             limits::cut(&mut text, limits::MAX_TEXT);
             text
         };
-        let message = redact::text(Cow::Owned(message.into())).into_owned();
-        let error = (cut(code.into()), cut(message));
+        let Some(redactor) = self.redactor() else { return };
+        let text = |text| cut(redactor.text(Cow::Owned(text)).into_owned());
+        let error = (text(code.into()), text(message.into()));
         self.add(|additions, _| additions.error = Some(error));
     }
 
@@ -116,13 +122,20 @@ impl Audit {
 
     /// The redacted JSON of a value. The application's `Serialize` runs here, outside any lock.
     fn json<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Option<Json> {
-        let redactor = &self.0.as_ref()?.policy.redactor;
-        if redactor.denies(name) {
-            return Json::of(HIDDEN).ok();
-        }
+        let redactor = self.redactor()?;
+        let value = serde_json::to_string(value).ok()?;
         let mut text = String::new();
-        redactor.json(&serde_json::to_string(value).ok()?, &mut text).ok()?;
-        Json::parse(text).ok()
+        if redactor.denies(name) {
+            redactor.hidden(&value, &mut text).ok()?;
+        } else {
+            redactor.json(&value, &mut text).ok()?;
+        }
+        Some(Json::from_trusted(text))
+    }
+
+    /// The rules of the request's route.
+    fn redactor(&self) -> Option<Arc<Redactor>> {
+        Some(Arc::clone(&self.0.as_ref()?.lock().action.redactor))
     }
 }
 
@@ -150,6 +163,9 @@ pub(crate) struct Additions {
     pub(crate) parameters: Vec<(String, Json)>,
     pub(crate) elements: Vec<(String, Json)>,
     pub(crate) error: Option<(String, String)>,
+    pub(crate) request_body: Option<TypedBody>,
+    pub(crate) response_body: Option<TypedBody>,
+    pub(crate) change: Change,
     bytes: usize,
 }
 

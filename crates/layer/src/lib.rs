@@ -83,11 +83,13 @@
 //! | `managementEvent`, `eventCategory` | `Management`; `Data` where a [`Rule`] says so |
 //! | `userIdentity` | the first of: [`Audit::set_identity`], the extension [`Identity`], what the builder adds (tokens, certificates, API keys, …), the extension [`JwtClaims`]; else `Unknown`, `anonymous`: see [`guide::identity`] |
 //! | `sourceIPAddress` | axum's `ConnectInfo<SocketAddr>` or [`PeerAddr`]; a header only as far as [`Builder::trusted_proxies`] says |
-//! | `requestParameters` | path, query and JSON body in one object. A name that is taken twice: query parameters go under `query`, body members under `body` |
-//! | `responseElements` | [`Audit::response_element`]; at [`Level::RequestResponse`] the JSON body |
+//! | `requestParameters` | path, query and body (JSON, a form, a gRPC message) in one object. A name that is taken twice: query parameters go under `query`, body members under `body` |
+//! | `responseElements` | [`Audit::response_element`], [`Rule::response_elements`]; at [`Level::RequestResponse`] the body |
 //! | `errorCode`, `errorMessage` | status or gRPC status, [`Audit::error`], `ClientClosedRequest`, `InternalFailure` |
-//! | `additionalEventData` | OpenTelemetry's names: `http.route`, `http.response.status_code`, `trace_id`, …; `durationMs`, `identitySource`, `identityError` |
+//! | `additionalEventData` | OpenTelemetry's names: `http.route`, `http.response.status_code`, `trace_id`, …; `durationMs`, `identitySource`, `identityError`; [`change`](Audit::change) |
 //! | `requestID` | `x-request-id`, else the event's id |
+//!
+//! [`guide::capture`] and [`guide::redaction`] say more of bodies and secrets.
 //!
 //! # Where to put it
 //!
@@ -102,13 +104,17 @@
 //! # Features
 //!
 //! - `grpc` (default): the [`Sender`]. Without it there is no tokio, hyper or tonic, and a [`Sink`] has to be set.
-//! - `axum`: `MatchedPath`, `OriginalUri` and `ConnectInfo` are understood, and [`Audit`] is an extractor.
+//! - `axum`: `MatchedPath`, `OriginalUri` and `ConnectInfo` are understood, and [`Audit`] and `Recorded` are extractors.
 //! - `jwt`: `JwtVerifier` checks tokens against a JWKS file.
 //! - `mtls`: `PeerCertificate` says who a TLS client is.
+//! - `grpc-messages`: gRPC messages are recorded by their descriptors.
 //!
 //! # Guides
 //!
+//! - [`identity`](guide::identity): who called, and from where.
 //! - [`naming`](guide::naming): how names follow from routes, and what a call touches.
+//! - [`capture`](guide::capture) and [`redaction`](guide::redaction): what of bodies is recorded, and what is hidden.
+//! - [`delivery`](guide::delivery): how sure a call is to be recorded, and what waits for that.
 //! - [`coverage`](guide::coverage): a test that no route was forgotten.
 //!
 //! What semantic versioning covers is in the crate's README.
@@ -133,12 +139,15 @@ mod layer;
 mod name;
 mod outcome;
 mod policy;
+#[cfg(feature = "axum")]
+mod recorded;
 mod redact;
 mod refusal;
 mod route;
 mod rule;
 #[cfg(feature = "grpc")]
 mod sender;
+mod sensitive;
 mod service;
 mod sink;
 
@@ -148,6 +157,8 @@ pub use sidetrail_record::{Record, Resource, UserIdentity};
 pub use self::identity::PeerCertificate;
 #[cfg(feature = "jwt")]
 pub use self::identity::{JwksError, JwksStatus, JwtAlgorithm, JwtVerifier, JwtVerifierBuilder};
+#[cfg(feature = "axum")]
+pub use self::recorded::Recorded;
 #[cfg(feature = "grpc")]
 pub use self::sender::{DEFAULT_COLLECTOR, Sender, SenderBuilder, ShutdownError, Stats};
 pub use self::{
@@ -165,6 +176,7 @@ pub use self::{
     policy::Naming,
     route::RouteTemplate,
     rule::{ResourceTemplate, Rule, RuleService},
+    sensitive::{Sensitive, hidden},
     service::AuditService,
     sink::{MemorySink, Sink},
 };

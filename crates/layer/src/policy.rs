@@ -7,13 +7,15 @@ mod grpc;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use http::{Method, request::Parts};
+use http::{HeaderName, Method, request::Parts};
 
 pub use self::action::Naming;
 pub(crate) use self::{action::Action, actions::Actions, collision::collide};
+#[cfg(feature = "grpc-messages")]
+use crate::capture::Descriptors;
 use crate::{
-    Delivery, Level, Overflow, Sink, address::Proxies, coverage::Guesses, identity::Chain, name,
-    redact::Redactor, route::Route, rule::Rules,
+    Delivery, Level, Overflow, Sink, address::Proxies, capture::Plan, coverage::Guesses, identity::Chain,
+    name, redact::Redactor, route::Route, rule::Rules,
 };
 
 pub(crate) struct Policy {
@@ -25,7 +27,12 @@ pub(crate) struct Policy {
     pub(crate) deadline: Duration,
     pub(crate) body_cap: usize,
     pub(crate) rules: Rules,
-    pub(crate) redactor: Redactor,
+    pub(crate) redactor: Arc<Redactor>,
+    pub(crate) body_hash: bool,
+    /// Headers that are recorded.
+    pub(crate) headers: Vec<HeaderName>,
+    #[cfg(feature = "grpc-messages")]
+    pub(crate) descriptors: Option<Descriptors>,
     pub(crate) chain: Chain,
     pub(crate) proxies: Proxies,
     pub(crate) sink: Arc<dyn Sink>,
@@ -66,21 +73,35 @@ impl Policy {
         collision::warn(&self.actions, method, template, action);
     }
 
-    /// Up to where a request's body is copied.
-    pub(crate) fn request_cap(&self, level: Level) -> usize {
-        if level >= Level::Request { self.body_cap } else { 0 }
-    }
-
-    /// Up to where a response's body is copied.
-    pub(crate) fn response_cap(&self, level: Level) -> usize {
-        if level >= Level::RequestResponse { self.body_cap } else { 0 }
-    }
-
     /// The action of a call by method and template, whether there was one or not.
     pub(crate) fn resolve(&self, method: &Method, template: &str, derive: impl FnOnce() -> String) -> Action {
         match self.rules.of(method, template) {
-            Some(rule) => Action::declared(rule, self.level, derive),
-            None => Action::derived(derive(), self.level),
+            Some(rule) => Action::declared(rule, self.level, &self.redactor, derive),
+            None => Action::derived(derive(), self.level, &self.redactor),
+        }
+    }
+
+    /// What is to be known of a request's body.
+    pub(crate) fn request_plan(&self, action: &Action) -> Plan {
+        self.plan(action.level >= Level::Request, self.hashes(action))
+    }
+
+    /// What is to be known of a response's body.
+    pub(crate) fn response_plan(&self, action: &Action) -> Plan {
+        let is_picked = !action.rule.capture.elements.is_empty();
+        self.plan(is_picked || action.level >= Level::RequestResponse, self.hashes(action) && !is_picked)
+    }
+
+    fn hashes(&self, action: &Action) -> bool {
+        action.rule.capture.body_hash.unwrap_or(self.body_hash)
+    }
+
+    fn plan(&self, keep: bool, hash: bool) -> Plan {
+        Plan {
+            cap: if keep { self.body_cap } else { 0 },
+            hash,
+            #[cfg(feature = "grpc-messages")]
+            messages: self.descriptors.is_some(),
         }
     }
 }

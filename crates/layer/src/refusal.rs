@@ -34,7 +34,7 @@ fn problem(exchange: &Exchange, unavailable: AuditUnavailable) -> Bytes {
     let mut fields = Fields::default();
     fields.string("type", "about:blank");
     fields.string("title", "AuditUnavailable");
-    fields.plain("status", StatusCode::SERVICE_UNAVAILABLE.as_u16());
+    fields.number("status", StatusCode::SERVICE_UNAVAILABLE.as_u16().into());
     fields.string("detail", unavailable.reason());
     fields.string("requestId", &exchange.request_id());
     fields.finish().map_or_else(Bytes::new, |json| Bytes::from(String::from(json)))

@@ -1,9 +1,11 @@
 //! What one route does differently from the rest.
 
+mod capture;
 mod resource;
 mod service;
 mod table;
 
+pub(crate) use self::capture::Capture;
 pub use self::{resource::ResourceTemplate, service::RuleService};
 pub(crate) use self::{service::LayeredRule, table::Rules};
 
@@ -47,7 +49,7 @@ pub struct Rule {
     pub(crate) data_event: Option<bool>,
     /// `None` is no decision, an empty list the decision that there are none.
     pub(crate) resources: Option<Vec<ResourceTemplate>>,
-    default_redaction: bool,
+    pub(crate) capture: Capture,
 }
 
 impl Rule {
@@ -111,19 +113,6 @@ impl Rule {
         self
     }
 
-    /// What the layer redacts anyway is enough for this route's bodies: a decision, for
-    /// [`Coverage`](crate::Coverage).
-    #[must_use]
-    pub fn default_redaction(mut self) -> Self {
-        self.default_redaction = true;
-        self
-    }
-
-    /// Whether somebody thought about what this route's bodies may show.
-    pub(crate) fn has_redaction_decision(&self) -> bool {
-        self.default_redaction
-    }
-
     /// This rule, and where it leaves something open, `outer`.
     pub(crate) fn over(&self, outer: &Self) -> Self {
         Self {
@@ -133,7 +122,7 @@ impl Rule {
             delivery: self.delivery.or(outer.delivery),
             data_event: self.data_event.or(outer.data_event),
             resources: self.resources.as_ref().or(outer.resources.as_ref()).cloned(),
-            default_redaction: self.default_redaction || outer.default_redaction,
+            capture: self.capture.over(&outer.capture),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! JSON kept as the text it arrived in.
 
-use std::fmt;
+use std::{fmt, iter};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
 
 /// One valid JSON value, as text. Cloning copies the text; nothing is parsed or re-serialised on the way.
@@ -16,6 +16,19 @@ impl Json {
         let trimmed = text.trim_ascii();
         let text = if trimmed.len() == text.len() { text } else { trimmed.to_owned() };
         RawValue::from_string(text).map(Self)
+    }
+
+    /// Keeps a text that the caller has made, or checked, as exactly one JSON value without white space around it.
+    ///
+    /// Nothing is checked again but in debug builds. A text that is no JSON does no harm here: it makes the documents
+    /// that hold it invalid, as a serializer with that mistake would.
+    #[must_use]
+    pub fn from_trusted(text: String) -> Self {
+        debug_assert!(
+            serde_json::from_str::<&RawValue>(&text).is_ok_and(|value| value.get().len() == text.len()),
+            "not one JSON value"
+        );
+        Box::<RawValue>::deserialize(Trusted(text)).map_or_else(|_| Self::null(), Self)
     }
 
     /// Like [`Json::parse`], for bytes that are not known to be UTF-8.
@@ -73,8 +86,32 @@ impl Json {
         };
         let comma = if head == "{" { "" } else { "," };
         let key = serde_json::Value::from(key);
-        let text = format!("{head}{comma}{key}:{}}}", value.as_str());
-        RawValue::from_string(text).map_or_else(|_| self.clone(), Self)
+        Self::from_trusted(format!("{head}{comma}{key}:{}}}", value.as_str()))
+    }
+}
+
+/// Hands its text to [`RawValue`] the way serde_json's own deserializer does once it has read a value.
+struct Trusted(String);
+
+impl<'de> Deserializer<'de> for Trusted {
+    type Error = de::value::Error;
+
+    fn deserialize_any<V: de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        visitor.visit_string(self.0)
+    }
+
+    /// The name that a raw value asks by is the key that it wants to see.
+    fn deserialize_newtype_struct<V: de::Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        visitor.visit_map(de::value::MapDeserializer::new(iter::once((name, self.0))))
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct seq tuple
+        tuple_struct map struct enum identifier ignored_any
     }
 }
 
@@ -208,6 +245,15 @@ mod tests {
         assert_eq!(splice(r#"{"x":"}"}"#), r#"{"x":"}","a\"b":7}"#);
         assert_eq!(splice("null"), r#"{"a\"b":7}"#);
         assert_eq!(splice("[1]"), "[1]");
+    }
+
+    #[test]
+    fn trusted_text_is_kept_unread() {
+        for text in ["{\"a\":1.10}", "null", "\"é\"", "[]"] {
+            let json = Json::from_trusted(text.to_owned());
+            assert_eq!(json.as_str(), text);
+            assert_eq!(serde_json::to_string(&json).unwrap(), text);
+        }
     }
 
     #[test]

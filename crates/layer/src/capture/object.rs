@@ -5,51 +5,71 @@
 //! 1. what the handler set, under its own name; it replaces whatever else came under that name,
 //! 2. path parameters, under their own names,
 //! 3. query parameters, under their own names; repeated ones as an array,
-//! 4. members of a JSON body, under their own names; a body that is no object under `body`.
+//! 4. members of a JSON body or a form, under their own names; a body that is no object under `body`.
 //!
 //! A name that an earlier place has taken is no reason to lose a value: query parameters go to an object `query`, body
 //! members to an object `body` then.
 
-use std::{borrow::Cow, collections::HashSet};
+use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
-use sidetrail_record::{Json, redact::HIDDEN};
+use sidetrail_record::Json;
 
 use super::fields::{Fields, push_string};
 use crate::redact::{Malformed, Members, Redactor};
 
-/// Query parameters that are recorded.
-const MAX_QUERY: usize = 128;
+/// Parameters of a query or a form that are recorded.
+const MAX_PAIRS: usize = 128;
 
 /// An object under construction.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Object {
     fields: Fields,
     /// Names in it, those of the body aside.
-    names: HashSet<String>,
-    /// What the handler set.
-    pinned: HashSet<String>,
+    names: Names,
+    /// It is `requestParameters`: what a route's allow list has not is hidden.
+    is_request: bool,
 }
 
 impl Object {
-    /// An object that begins with what the handler set.
-    pub(crate) fn with(members: &[(String, Json)]) -> Self {
+    /// `requestParameters`, beginning with what the handler set.
+    pub(crate) fn request(members: &[(String, Json)]) -> Self {
+        const USUAL: usize = 192;
+        let mut object = Self::response(members);
+        object.is_request = true;
+        object.fields.reserve(USUAL);
+        object.names.reserve();
+        object
+    }
+
+    /// `responseElements`, beginning with what the handler set.
+    pub(crate) fn response(members: &[(String, Json)]) -> Self {
         let mut object = Self::default();
         for (name, value) in members {
             object.member(name, |out| out.push_str(value.as_str()));
         }
-        object.pinned.clone_from(&object.names);
+        object.names.pin();
         object
+    }
+
+    /// Whether what goes under this name must not be seen.
+    pub(crate) fn denies(&self, name: &str, redactor: &Redactor) -> bool {
+        if self.is_request { redactor.denies_parameter(name) } else { redactor.denies(name) }
+    }
+
+    /// Whether a handler or a route has taken this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.names.find(name).is_some()
     }
 
     /// Adds a member whose value `write` appends as JSON. A name that is taken gets an underscore.
     pub(crate) fn member(&mut self, name: &str, write: impl FnOnce(&mut String)) {
-        let mut name = name.to_owned();
-        while self.names.contains(&name) {
-            name.push('_');
+        let mut name = Cow::Borrowed(name);
+        while self.names.find(&name).is_some() {
+            name.to_mut().push('_');
         }
-        self.fields.member(&name, write);
-        self.names.insert(name);
+        self.fields.named(&name, write);
+        self.names.insert(&name);
     }
 
     /// Adds a member that is a text.
@@ -60,53 +80,74 @@ impl Object {
     /// Adds path parameters; one without a value is hidden.
     pub(crate) fn path(&mut self, parameters: Vec<(&str, Option<Cow<'_, str>>)>, redactor: &Redactor) {
         for (name, value) in parameters {
-            if !self.pinned.contains(name) {
-                self.string(name, &redactor.value(name, value.unwrap_or(Cow::Borrowed(HIDDEN))));
+            if self.names.find(name) != Some(Taken::Pinned) {
+                let value = match value {
+                    Some(value) => redactor.parameter(name, value),
+                    None => Cow::Borrowed(sidetrail_record::redact::HIDDEN),
+                };
+                self.string(name, &value);
             }
         }
     }
 
     /// Adds the parameters of a query string.
     pub(crate) fn query(&mut self, query: &str, redactor: &Redactor) {
-        let mut parameters: Vec<(Cow<'_, str>, Vec<Cow<'_, str>>)> = Vec::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()).take(MAX_QUERY) {
+        self.pairs("query", query, redactor);
+    }
+
+    /// Adds the members of a form, `application/x-www-form-urlencoded`.
+    pub(crate) fn form(&mut self, form: &str, redactor: &Redactor) {
+        self.pairs("body", form, redactor);
+    }
+
+    fn pairs(&mut self, place: &str, text: &str, redactor: &Redactor) {
+        let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
+        for pair in text.split('&').filter(|pair| !pair.is_empty()).take(MAX_PAIRS) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (name, value) = (decode(name), decode(value));
-            match parameters.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, values)) => values.push(value),
-                None => parameters.push((name, vec![value])),
-            }
+            let name = decode(name);
+            let value = redactor.parameter(&name, decode(value));
+            pairs.push((name, value));
         }
         let mut clashes = Self::default();
-        for (name, mut values) in parameters {
-            let target = match self.place(&name) {
+        for (index, (name, value)) in pairs.iter().enumerate() {
+            // All that came under a name are where its first one is.
+            if pairs[..index].iter().any(|(known, _)| known == name) {
+                continue;
+            }
+            let target = match self.place(name) {
                 Place::Here => &mut *self,
                 Place::Aside => &mut clashes,
                 Place::Nowhere => continue,
             };
-            let text = |value| redactor.value(&name, value);
-            match values.pop() {
-                Some(value) if values.is_empty() => target.string(&name, &text(value)),
-                last => {
-                    let values = values.into_iter().chain(last).map(text);
-                    target.member(&name, |out| push_strings(out, values));
-                }
+            let more: Vec<&str> = pairs[index + 1..]
+                .iter()
+                .filter(|(other, _)| other == name)
+                .map(|(_, value)| &**value)
+                .collect();
+            if more.is_empty() {
+                target.string(name, value);
+            } else {
+                target.member(name, |out| push_strings(out, std::iter::once(&**value).chain(more)));
             }
         }
-        self.aside("query", clashes.fields);
+        self.aside(place, clashes.fields);
     }
 
     /// Adds a JSON body. If that is no JSON, the object stays as it was.
     pub(crate) fn body(&mut self, text: &str, redactor: &Redactor) -> Result<(), Malformed> {
         let Some(members) = redactor.members(text) else {
             let mut value = String::with_capacity(text.len());
-            redactor.json(text, &mut value)?;
+            if self.denies("body", redactor) {
+                redactor.hidden(text, &mut value)?;
+            } else {
+                redactor.json(text, &mut value)?;
+            }
             self.member("body", |out| out.push_str(&value));
             return Ok(());
         };
         let before = self.fields.len();
-        self.fields.reserve(text.len());
-        let added = self.body_members(members);
+        self.fields.reserve(text.len() + 1);
+        let added = self.body_members(members, redactor);
         if added.is_err() {
             self.fields.truncate(before);
         }
@@ -114,18 +155,17 @@ impl Object {
     }
 
     /// A name that the body itself repeats is repeated here: that is what the caller sent.
-    fn body_members(&mut self, mut members: Members<'_>) -> Result<(), Malformed> {
+    fn body_members(&mut self, mut members: Members<'_>, redactor: &Redactor) -> Result<(), Malformed> {
         let mut clashes = Fields::default();
         let mut skipped = Fields::default();
-        while let Some(name) = members.next_name()? {
+        while let Some((raw, name)) = members.next_name()? {
+            let denied = self.denies(&name, redactor);
             let target = match self.place(&name) {
                 Place::Here => &mut self.fields,
                 Place::Aside => &mut clashes,
                 Place::Nowhere => &mut skipped,
             };
-            let mut written = Ok(());
-            target.member(&name, |out| written = members.value(&name, out));
-            written?;
+            target.raw_member(raw, |out| if denied { members.hidden(out) } else { members.value(out) })?;
         }
         self.aside("body", clashes);
         Ok(())
@@ -143,11 +183,59 @@ impl Object {
     }
 
     fn place(&self, name: &str) -> Place {
-        match self.names.contains(name) {
-            true if self.pinned.contains(name) => Place::Nowhere,
-            false if !matches!(name, "query" | "body") => Place::Here,
+        match self.names.find(name) {
+            Some(Taken::Pinned) => Place::Nowhere,
+            None if !matches!(name, "query" | "body") => Place::Here,
             _ => Place::Aside,
         }
+    }
+}
+
+/// Names that are taken: few, so that looking at each is faster than any table.
+#[derive(Clone, Debug, Default)]
+struct Names {
+    /// One after the other.
+    text: String,
+    /// Where each ends.
+    ends: Vec<usize>,
+    /// How many of them are the handler's.
+    pinned: usize,
+}
+
+/// By whom a name is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    /// By the handler.
+    Pinned,
+    /// By the path, the query, or for clashes.
+    Seen,
+}
+
+impl Names {
+    fn reserve(&mut self) {
+        const USUAL: usize = 8;
+        self.ends.reserve(USUAL);
+        self.text.reserve(USUAL * USUAL);
+    }
+
+    fn insert(&mut self, name: &str) {
+        self.text.push_str(name);
+        self.ends.push(self.text.len());
+    }
+
+    /// What is in it is the handler's.
+    fn pin(&mut self) {
+        self.pinned = self.ends.len();
+    }
+
+    fn find(&self, name: &str) -> Option<Taken> {
+        let mut start = 0;
+        let index = self.ends.iter().position(|end| {
+            let known = &self.text[start..*end];
+            start = *end;
+            known == name
+        })?;
+        Some(if index < self.pinned { Taken::Pinned } else { Taken::Seen })
     }
 }
 
@@ -160,9 +248,11 @@ enum Place {
     Nowhere,
 }
 
-/// `+` is a space in query strings.
+/// `+` is a space in query strings and forms.
 fn decode(text: &str) -> Cow<'_, str> {
-    if text.contains('+') {
+    if !text.bytes().any(|byte| matches!(byte, b'+' | b'%')) {
+        Cow::Borrowed(text)
+    } else if text.contains('+') {
         let text = text.replace('+', " ");
         Cow::Owned(percent_decode_str(&text).decode_utf8_lossy().into_owned())
     } else {
@@ -170,13 +260,13 @@ fn decode(text: &str) -> Cow<'_, str> {
     }
 }
 
-fn push_strings<'a>(out: &mut String, values: impl Iterator<Item = Cow<'a, str>>) {
+fn push_strings<'a>(out: &mut String, values: impl Iterator<Item = &'a str>) {
     out.push('[');
     for (index, value) in values.enumerate() {
         if index > 0 {
             out.push(',');
         }
-        push_string(out, &value);
+        push_string(out, value);
     }
     out.push(']');
 }
@@ -184,6 +274,7 @@ fn push_strings<'a>(out: &mut String, values: impl Iterator<Item = Cow<'a, str>>
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+    use sidetrail_record::redact::HIDDEN;
 
     use super::*;
 
@@ -191,7 +282,7 @@ mod tests {
         let pinned: Vec<_> =
             pinned.iter().map(|(name, value)| ((*name).to_owned(), Json::of(value).unwrap())).collect();
         let redactor = Redactor::default();
-        let mut object = Object::with(&pinned);
+        let mut object = Object::request(&pinned);
         object
             .path(path.iter().map(|(name, value)| (*name, Some(Cow::Borrowed(*value)))).collect(), &redactor);
         object.query(query, &redactor);

@@ -121,7 +121,11 @@ pub(super) fn expect(routes: &mut Vec<RouteCoverage>, method: &Method, template:
             RouteCoverage { method: method.to_string(), name, ..any.clone() }
         }
         None => {
-            let action = crate::policy::Action::derived(name::derive(method, template), level);
+            let action = crate::policy::Action::derived(
+                name::derive(method, template),
+                level,
+                &std::sync::Arc::default(),
+            );
             row(method.as_str(), template, &Decided::by(&action), &Seen::default())
         }
     };

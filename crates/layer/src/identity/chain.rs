@@ -6,7 +6,7 @@ use http::request::Parts;
 use sidetrail_record::UserIdentity;
 
 use super::{Identity, JwtClaims};
-use crate::capture::Fields;
+use crate::capture::{Fields, push_string};
 
 /// What a place says of a request.
 pub(crate) enum Answer {
@@ -139,7 +139,13 @@ impl Who<'_> {
             fields.string("identityError", &format!("{name}: {code}"));
         }
         if !self.prior_actors.is_empty() {
-            fields.plain("priorActors", serde_json::Value::from(self.prior_actors.as_slice()));
+            fields.member("priorActors", |out| {
+                for (index, actor) in self.prior_actors.iter().enumerate() {
+                    out.push(if index == 0 { '[' } else { ',' });
+                    push_string(out, actor);
+                }
+                out.push(']');
+            });
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use http::Method;
 use serde::Serialize;
 
-use crate::{Level, Rule, coverage::Seen, name};
+use crate::{Level, Rule, coverage::Seen, name, redact::Redactor};
 
 /// Where a name comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -30,13 +30,14 @@ pub(crate) struct Action {
     /// The full name of the gRPC service, for a gRPC call.
     pub(crate) grpc_service: Option<String>,
     pub(crate) rule: Arc<Rule>,
+    pub(crate) redactor: Arc<Redactor>,
     /// What was seen of such calls; shared by all that was made of this one.
     pub(crate) seen: Arc<Seen>,
 }
 
 impl Action {
     /// Of calls without a route.
-    pub(crate) fn unrouted(level: Level) -> Self {
+    pub(crate) fn unrouted(level: Level, redactor: &Arc<Redactor>) -> Self {
         let seen = Seen::default();
         // There is one only, for ever.
         seen.keep();
@@ -44,28 +45,35 @@ impl Action {
             name: None,
             naming: Naming::Guessed,
             seen: Arc::new(seen),
-            ..Self::derived(String::new(), level)
+            ..Self::derived(String::new(), level, redactor)
         }
     }
 
     /// Without a rule.
-    pub(crate) fn derived(name: String, level: Level) -> Self {
+    pub(crate) fn derived(name: String, level: Level, redactor: &Arc<Redactor>) -> Self {
         Self {
             name: Some(name),
             naming: Naming::Derived,
             level,
             grpc_service: None,
             rule: Arc::default(),
+            redactor: Arc::clone(redactor),
             seen: Arc::default(),
         }
     }
 
     /// By a rule of the builder's.
-    pub(crate) fn declared(rule: Rule, level: Level, derive: impl FnOnce() -> String) -> Self {
+    pub(crate) fn declared(
+        rule: Rule,
+        level: Level,
+        redactor: &Arc<Redactor>,
+        derive: impl FnOnce() -> String,
+    ) -> Self {
+        let redactor = rule.capture.redactor(redactor);
         let naming = if rule.name.is_some() { Naming::Declared } else { Naming::Derived };
         let name = rule.name.clone().unwrap_or_else(derive);
         let level = rule.level.unwrap_or(level);
-        Self { naming, rule: Arc::new(rule), ..Self::derived(name, level) }
+        Self { naming, rule: Arc::new(rule), ..Self::derived(name, level, &redactor) }
     }
 
     /// As a rule further in has it.
@@ -76,6 +84,7 @@ impl Action {
             level: rule.level.unwrap_or(self.level),
             grpc_service: self.grpc_service.clone(),
             rule: Arc::new(rule.over(&self.rule)),
+            redactor: rule.capture.redactor(&self.redactor),
             seen: Arc::clone(&self.seen),
         }
     }

@@ -116,7 +116,7 @@ mod tests {
     use crate::Level;
 
     fn action(name: &str) -> Arc<Action> {
-        Arc::new(Action::derived(name.to_owned(), Level::Metadata))
+        Arc::new(Action::derived(name.to_owned(), Level::Metadata, &Arc::default()))
     }
 
     #[test]

@@ -15,29 +15,61 @@ const TOKENS: [(&str, usize); 14] = [
     ("sk-", 32),
     ("npm_", 36),
     ("hvs.", 24),
-    ("AIza", 35),
+    ("AIz", 35),
 ];
+
+/// Bytes that each secret within a text has one of: the space behind a scheme, the third letter of a JWT, the colon
+/// before a password in a URL, the first letter of a private key's heading, the end of a well-known token's prefix.
+pub(super) const TRIGGERS: [u8; 9] = [b' ', b'\t', b'J', b':', b'P', b'_', b'-', b'.', b'z'];
+
+const IS_TRIGGER: [bool; 256] = {
+    let mut is_trigger = [false; 256];
+    let mut index = 0;
+    while index < TRIGGERS.len() {
+        is_trigger[TRIGGERS[index] as usize] = true;
+        index += 1;
+    }
+    is_trigger
+};
+
+/// Whether the full check is worth it where one of [`TRIGGERS`] is.
+#[inline]
+pub(super) fn may_be_one(text: &[u8], at: usize) -> bool {
+    let before = at.checked_sub(1).map_or(0, |before| text[before]);
+    let after = text.get(at + 1).copied();
+    match text[at] {
+        b' ' | b'\t' => matches!(before, b'r' | b'R' | b'c' | b'C'),
+        b'J' => before == b'y' && text[..at].ends_with(b"ey"),
+        b':' => after == Some(b'/'),
+        b'P' => after == Some(b'R'),
+        b'_' => matches!(before, b'p' | b'o' | b's' | b'u' | b't' | b'e' | b'm'),
+        b'-' => matches!(before, b't' | b'b' | b'p' | b'k'),
+        b'.' => before == b's',
+        _ => before == b'I',
+    }
+}
 
 /// Whether the text is, or holds, a bearer or basic credential, a JWT, a private key, a well-known token, an AWS
 /// secret key, or a URL with a password in it.
-pub(super) fn looks_secret(text: &str) -> bool {
+pub(crate) fn looks_secret(text: &str) -> bool {
     // The shortest of them is a basic credential.
     const SHORTEST: usize = 10;
     if text.len() < SHORTEST {
         return false;
     }
-    // One pass: each of them has a byte to begin with that most texts have few of.
-    let holds_secret = text.bytes().enumerate().any(|(at, byte)| match byte {
-        b' ' | b'\t' => is_scheme(&text[..at], &text[at..]),
-        b'e' => is_jwt(&text[at..]),
-        b':' => is_url_password(&text[at..]),
-        b'P' => text[at..].starts_with("PRIVATE KEY-----"),
-        _ => false,
+    let bytes = text.as_bytes();
+    let holds_secret = bytes.iter().enumerate().any(|(at, byte)| {
+        IS_TRIGGER[usize::from(*byte)]
+            && may_be_one(bytes, at)
+            && match byte {
+                b' ' | b'\t' => is_scheme(&text[..at], &text[at..]),
+                b'J' => is_jwt(&text[at - 2..]),
+                b':' => is_url_password(&text[at..]),
+                b'P' => text[at..].starts_with("PRIVATE KEY-----"),
+                _ => is_token(bytes, at),
+            }
     });
-    // What remains is one word.
-    const SHORTEST_TOKEN: usize = 20;
-    let word = text.trim();
-    holds_secret || word.len() >= SHORTEST_TOKEN && (is_token(word) || is_aws_secret(word))
+    holds_secret || is_aws_secret(text)
 }
 
 /// `Bearer …` and `Basic …`, at the start or after something else.
@@ -107,15 +139,26 @@ fn is_url_password(text: &str) -> bool {
     })
 }
 
-fn is_token(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
-        && TOKENS.iter().any(|(prefix, length)| text.len() >= *length && text.starts_with(prefix))
+/// Whether a well-known prefix ends at `at`, begins a word, and has enough behind it.
+fn is_token(text: &[u8], at: usize) -> bool {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let tail = || text[at + 1..].iter().take_while(|byte| is_part(byte)).count();
+    TOKENS.iter().any(|(prefix, length)| {
+        let before = text[..=at].strip_suffix(prefix.as_bytes());
+        before.is_some_and(|before| !before.last().is_some_and(u8::is_ascii_alphanumeric))
+            && prefix.len() + tail() >= *length
+    })
 }
 
-/// Forty characters of base64 with each kind of letter: not a hash in hex, not words.
-fn is_aws_secret(text: &str) -> bool {
+/// Forty characters of base64 with each kind of letter, and nothing else: not a hash in hex, not words.
+pub(super) fn is_aws_secret(text: &str) -> bool {
+    const LENGTH: usize = 40;
+    if text.len() < LENGTH {
+        return false;
+    }
+    let text = text.trim();
     let has = |test: fn(&u8) -> bool| text.bytes().any(|byte| test(&byte));
-    text.len() == 40
+    text.len() == LENGTH
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'/' || byte == b'+')
         && has(u8::is_ascii_uppercase)
         && has(u8::is_ascii_lowercase)
@@ -124,7 +167,16 @@ fn is_aws_secret(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::looks_secret;
+    use super::{TOKENS, TRIGGERS, looks_secret, may_be_one};
+
+    #[test]
+    fn prefixes_are_looked_for_where_they_end() {
+        for (prefix, _) in TOKENS {
+            let prefix = prefix.as_bytes();
+            let end = prefix.len() - 1;
+            assert!(TRIGGERS.contains(&prefix[end]) && may_be_one(prefix, end));
+        }
+    }
 
     #[test]
     fn secrets_are_seen() {
@@ -138,6 +190,14 @@ mod tests {
             "https://example.com/#id=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln&x=1",
             "-----BEGIN RSA PRIVATE KEY-----\nMIIE",
             "ghp_0123456789abcdefghijABCDEFGHIJ012345",
+            "refused: token=ghp_0123456789abcdefghijABCDEFGHIJ012345.",
+            "github_pat_0123456789abcdefghijABCDEFGHIJ",
+            "glpat-0123456789abcdefghij",
+            "xoxb-0123456789-abcdefghij",
+            "sk-proj-0123456789abcdefghijABCDEFGHIJ",
+            "npm_0123456789abcdefghijABCDEFGHIJ012345",
+            "hvs.0123456789abcdefghijABCDEFGHIJ",
+            "AIza0123456789abcdefghijABCDEFGHIJ012345",
             "sk_live_0123456789abcdef",
             "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
             "postgres://app:hunter2@db/orders",
@@ -162,6 +222,7 @@ mod tests {
             "AKIAIOSFODNN7EXAMPLE",
             "2026-01-15T10:41:17Z",
             "sk-learn and other libraries",
+            "task-0123456789abcdefghijABCDEFGHIJ012345",
         ] {
             assert!(!looks_secret(text), "{text}");
         }

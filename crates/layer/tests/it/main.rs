@@ -6,17 +6,23 @@
 mod apps;
 #[cfg(feature = "axum")]
 mod axum;
+mod capture;
+mod change;
 #[cfg(feature = "axum")]
 mod compat;
 #[cfg(feature = "axum")]
 mod coverage;
 mod delivery;
+#[cfg(feature = "grpc-messages")]
+mod grpc;
 mod identity;
 #[cfg(feature = "axum")]
 mod loopback;
 mod outcomes;
 mod passthrough;
 mod routes;
+#[cfg(feature = "axum")]
+mod secrets;
 #[cfg(feature = "grpc")]
 mod sender;
 mod support;

@@ -10,11 +10,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header::CONTENT_TYPE};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
-use sidetrail::{AuditLayer, MemorySink, RequestBody};
-use tower::Service;
+use sidetrail::{Audit, AuditLayer, Builder, MemorySink, RequestBody, RouteTemplate};
+use tower::{Layer, Service, ServiceExt};
 
 /// What a scripted body does when it is polled.
 #[derive(Clone)]
@@ -105,6 +105,50 @@ where
 /// A request without a body.
 pub(crate) fn request(method: Method, uri: &str) -> Request<Full<Bytes>> {
     Request::builder().method(method).uri(uri).body(Full::default()).expect("a request")
+}
+
+/// Sends a request to a service that reads it and answers with JSON. What was recorded.
+pub(crate) async fn exchange(
+    build: impl FnOnce(Builder) -> Builder,
+    request: Request<Full<Bytes>>,
+    answer: &'static str,
+) -> serde_json::Value {
+    exchange_with(build, request, answer, |_| {}).await
+}
+
+/// As [`exchange`], with what the handler does.
+pub(crate) async fn exchange_with(
+    build: impl FnOnce(Builder) -> Builder,
+    request: Request<Full<Bytes>>,
+    answer: &'static str,
+    handle: fn(&Audit),
+) -> serde_json::Value {
+    let records = MemorySink::default();
+    let builder = AuditLayer::builder("orders.example.com").sink(records.clone());
+    let layer = build(builder).build().expect("a layer");
+    let app = layer.layer(service(move |request: Request<RequestBody<Full<Bytes>>>| async move {
+        let audit = Audit::of(request.extensions());
+        request.into_body().collect().await.expect("a body");
+        handle(&audit);
+        let mut response = Response::new(Script::new([Step::Data(answer.into())]));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Ok(response)
+    }));
+    let response = app.oneshot(request).await.expect("infallible");
+    collect(response.into_body()).await;
+    only(&records)
+}
+
+/// A request with a body.
+pub(crate) fn post(
+    uri: &str,
+    template: &'static str,
+    content_type: &str,
+    body: impl Into<Bytes>,
+) -> Request<Full<Bytes>> {
+    let request =
+        Request::post(uri).header(CONTENT_TYPE, content_type).extension(RouteTemplate::new(template));
+    request.body(Full::new(body.into())).expect("a request")
 }
 
 /// A body's data and trailers.
