@@ -101,6 +101,9 @@ struct Hold<B: Body> {
     last: Option<Frame<B::Data>>,
 }
 
+/// What polling a body gives.
+type Polled<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>>;
+
 pub(crate) type Frames<B> = VecDeque<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>;
 
 impl<B: Body> ResponseBody<B> {
@@ -212,10 +215,7 @@ impl<B> Inner<B>
 where
     B: Body<Data: From<Bytes>>,
 {
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<B> {
         match self.project() {
             InnerProjection::Inline { body } => body.poll_frame(cx),
             InnerProjection::Boxed { body } => body.as_mut().poll_frame(cx),

@@ -107,7 +107,6 @@ impl<T> Receipt<T> {
     }
 
     /// One to be answered later.
-    #[must_use]
     pub fn pending() -> (Promise<T>, Self) {
         let (promise, receipt) = oneshot::channel();
         (Promise(promise), Self(State::Waiting(receipt)))
