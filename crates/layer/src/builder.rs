@@ -14,9 +14,8 @@ use crate::capture::Descriptors;
 use crate::{
     AuditLayer, DEFAULT_DEADLINE, Delivery, Level, Overflow, Sink,
     address::Proxies,
-    coverage::Guesses,
     identity::Chain,
-    policy::{Action, Actions, Policy},
+    policy::{Action, Actions, Guesses, Policy},
     redact::Redactor,
     rule::Rules,
 };

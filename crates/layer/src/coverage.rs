@@ -1,19 +1,13 @@
 //! What the layer knows of each route, and what is missing.
 
 mod check;
-mod guesses;
 mod report;
-mod seen;
 mod table;
 
 use http::Method;
 use serde::Serialize;
 
 pub use self::check::{Aspect, Gap, Gaps};
-pub(crate) use self::{
-    guesses::Guesses,
-    seen::{Decided, Seen},
-};
 use crate::{Level, policy::Naming};
 
 /// What the layer knows of each route: how its calls are named, who makes them, what they touch, and whether somebody

@@ -1,6 +1,7 @@
 //! How sure a call is to be recorded, and what it waits for.
 
 use std::{
+    any::Any,
     fmt,
     pin::Pin,
     task::{Context, Poll},
@@ -72,18 +73,34 @@ impl fmt::Display for AuditUnavailable {
 
 impl std::error::Error for AuditUnavailable {}
 
-/// A place kept in a sink for the record of a call that has begun. It is given back when it is dropped unused.
-#[derive(Debug, Default)]
-pub struct Permit {
-    #[cfg(feature = "grpc")]
-    pub(crate) reservation: Option<crate::sender::Reservation>,
-}
+/// A place kept in a sink for the record of a call that has begun. What is in it is the sink's own; it goes back when it
+/// is dropped.
+#[derive(Default)]
+pub struct Permit(Option<Box<dyn Any + Send + Sync>>);
 
 impl Permit {
+    /// With what the sink wants to find again in [`Draft::take_permit`](crate::Draft::take_permit).
+    #[must_use]
+    pub fn new(place: impl Any + Send + Sync) -> Self {
+        Self(Some(Box::new(place)))
+    }
+
     /// For sinks that keep no places.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
+    }
+
+    /// What the sink put into it.
+    #[must_use]
+    pub fn into_place<T: Any>(self) -> Option<Box<T>> {
+        self.0?.downcast().ok()
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Permit").field("place", &self.0.is_some()).finish()
     }
 }
 

@@ -4,25 +4,22 @@ mod additional;
 mod content;
 
 use std::{
-    borrow::Cow,
-    fmt,
+    fmt, mem,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use http::HeaderValue;
 use sidetrail_record::{EventTime, Record, Resource, limits};
 
 use crate::{
+    additions::Additions,
     capture::Tee,
     delivery::Permit,
     exchange::{Answer, Exchange},
-    handle::Additions,
     id,
     identity::Who,
     outcome::{self, End},
     policy::Action,
-    redact::Redactor,
     route::Parameter,
 };
 
@@ -52,10 +49,6 @@ pub(crate) struct Ended {
     pub(crate) additions: Additions,
     /// The request's body.
     pub(crate) tee: Tee,
-    #[cfg_attr(
-        not(feature = "grpc"),
-        expect(dead_code, reason = "sinks of others get it back with the draft")
-    )]
     pub(crate) permit: Permit,
 }
 
@@ -70,10 +63,10 @@ impl Draft {
         Self::new(exchange, action, End::Intended, Ended::default())
     }
 
-    /// The place that is kept for the record.
-    #[cfg(feature = "grpc")]
-    pub(crate) fn take_reservation(&mut self) -> Option<crate::sender::Reservation> {
-        self.ended.permit.reservation.take()
+    /// The place that the sink kept for the record.
+    #[must_use]
+    pub fn take_permit(&mut self) -> Permit {
+        mem::take(&mut self.ended.permit)
     }
 
     /// About how many bytes the record will have.
@@ -111,7 +104,7 @@ impl Draft {
             source_ip_address: Some(
                 exchange.addresses.client.map_or_else(|| "unknown".to_owned(), |client| client.to_string()),
             ),
-            user_agent: header_text(exchange.user_agent.as_ref(), &action.redactor),
+            user_agent: exchange.user_agent.as_ref().map(|value| action.redactor.header(value)),
             error_code,
             error_message,
             request_parameters: Some(self.parameters(path_parameters)),
@@ -172,14 +165,4 @@ impl fmt::Debug for Draft {
 fn event_time(time: SystemTime) -> Option<EventTime> {
     let seconds = time.duration_since(UNIX_EPOCH).ok()?.as_secs();
     EventTime::from_unix_seconds(seconds.try_into().ok()?)
-}
-
-/// The text of a header, unless it is a secret by its looks.
-pub(crate) fn header_text(value: Option<&HeaderValue>, redactor: &Redactor) -> Option<String> {
-    let bytes = value?.as_bytes();
-    // Nearly all are ASCII, which this is faster to see.
-    let text = std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
-    let mut text = redactor.text(text).into_owned();
-    limits::cut(&mut text, limits::MAX_TEXT);
-    Some(text)
 }

@@ -14,13 +14,8 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
-    ResponseBody,
-    body::Frames,
-    delivery::Receipt,
-    exchange::{Admission, Exchange},
-    guard::Guard,
-    outcome::End,
-    refusal,
+    ResponseBody, admission::Admission, body::Frames, delivery::Receipt, exchange::Exchange, guard::Guard,
+    outcome::End, refusal,
 };
 
 /// An answer that waits for its record is held back up to here; of a longer one only the end is.

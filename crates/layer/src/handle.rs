@@ -9,12 +9,8 @@ use http::Extensions;
 use serde::Serialize;
 use sidetrail_record::{Json, Resource, limits};
 
-pub(crate) use self::body::TypedBody;
-use self::change::Change;
 use crate::{
-    Identity,
-    exchange::{Admission, Exchange},
-    redact::Redactor,
+    Identity, additions::Additions, admission::Admission, exchange::Exchange, redact::Redactor,
     rule::LayeredRule,
 };
 
@@ -152,28 +148,6 @@ impl<S: Sync> axum::extract::FromRequestParts<S> for Audit {
 
     async fn from_request_parts(parts: &mut http::request::Parts, _: &S) -> Result<Self, Self::Rejection> {
         Ok(Self::of(&parts.extensions))
-    }
-}
-
-/// What a handler added so far.
-#[derive(Debug, Default)]
-pub(crate) struct Additions {
-    pub(crate) identity: Option<Identity>,
-    pub(crate) resources: Vec<Resource>,
-    pub(crate) parameters: Vec<(String, Json)>,
-    pub(crate) elements: Vec<(String, Json)>,
-    pub(crate) error: Option<(String, String)>,
-    pub(crate) request_body: Option<TypedBody>,
-    pub(crate) response_body: Option<TypedBody>,
-    pub(crate) change: Change,
-    bytes: usize,
-}
-
-impl Additions {
-    /// Bytes of JSON in it.
-    #[cfg(feature = "grpc")]
-    pub(crate) fn size(&self) -> usize {
-        self.bytes
     }
 }
 

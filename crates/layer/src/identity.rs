@@ -1,7 +1,6 @@
 //! Who called: what an identity is, and the places to look for one.
 
 mod asserted;
-mod base64;
 mod basic;
 #[cfg(feature = "mtls")]
 mod certificate;

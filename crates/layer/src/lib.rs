@@ -121,7 +121,10 @@
 //!
 //! [tower]: https://docs.rs/tower
 
+mod additions;
 mod address;
+mod admission;
+mod base64;
 mod body;
 mod builder;
 mod capture;
@@ -129,6 +132,7 @@ mod coverage;
 mod delivery;
 mod draft;
 mod exchange;
+mod finish;
 mod future;
 mod guard;
 pub mod guide;

@@ -4,18 +4,26 @@ mod action;
 mod actions;
 mod collision;
 mod grpc;
+mod guesses;
+mod seen;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderName, Method, request::Parts};
 
 pub use self::action::Naming;
-pub(crate) use self::{action::Action, actions::Actions, collision::collide};
+pub(crate) use self::{
+    action::Action,
+    actions::Actions,
+    collision::collide,
+    guesses::Guesses,
+    seen::{Decided, Seen},
+};
 #[cfg(feature = "grpc-messages")]
 use crate::capture::Descriptors;
 use crate::{
-    Delivery, Level, Overflow, Sink, address::Proxies, capture::Plan, coverage::Guesses, identity::Chain,
-    name, redact::Redactor, route::Route, rule::Rules,
+    Delivery, Level, Overflow, Sink, address::Proxies, capture::Plan, identity::Chain, name,
+    redact::Redactor, route::Route, rule::Rules,
 };
 
 pub(crate) struct Policy {

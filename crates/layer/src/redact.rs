@@ -11,6 +11,9 @@ mod secret;
 
 use std::{borrow::Cow, collections::HashSet};
 
+use http::HeaderValue;
+use sidetrail_record::limits;
+
 pub(crate) use json::{Malformed, Members};
 pub(crate) use mark::Mark;
 use names::{MAX_NAME, folded};
@@ -83,6 +86,16 @@ impl Redactor {
     /// The value of anything else, unless it or its name tells that it is a secret.
     pub(crate) fn value<'a>(&self, name: &str, value: Cow<'a, str>) -> Cow<'a, str> {
         if self.denies(name) { self.mark.of(&value) } else { self.text(value) }
+    }
+
+    /// The text of a header, unless it is a secret by its looks.
+    pub(crate) fn header(&self, value: &HeaderValue) -> String {
+        let bytes = value.as_bytes();
+        // Nearly all are ASCII, which this is faster to see.
+        let text = std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
+        let mut text = self.text(text).into_owned();
+        limits::cut(&mut text, limits::MAX_TEXT);
+        text
     }
 
     /// The text, unless it is a secret by its looks.

@@ -19,7 +19,6 @@ use sidetrail_record::{Record, limits};
 use tokio::sync::watch;
 
 pub use self::address::DEFAULT_COLLECTOR;
-pub(crate) use self::inbox::Reservation;
 use self::{
     address::Address,
     backlog::Backlog,

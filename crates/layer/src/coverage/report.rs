@@ -2,10 +2,10 @@
 
 use http::Method;
 
-use super::{Coverage, Decided, RedactionDecision, ResourceDecision, RouteCoverage, Seen};
+use super::{Coverage, RedactionDecision, ResourceDecision, RouteCoverage};
 use crate::{
     Level, Rule, name,
-    policy::{Naming, Policy, collide},
+    policy::{Action, Decided, Naming, Policy, Seen, collide},
 };
 
 /// Stands for the method where a rule is about all of them.
@@ -121,11 +121,7 @@ pub(super) fn expect(routes: &mut Vec<RouteCoverage>, method: &Method, template:
             RouteCoverage { method: method.to_string(), name, ..any.clone() }
         }
         None => {
-            let action = crate::policy::Action::derived(
-                name::derive(method, template),
-                level,
-                &std::sync::Arc::default(),
-            );
+            let action = Action::derived(name::derive(method, template), level, &std::sync::Arc::default());
             row(method.as_str(), template, &Decided::by(&action), &Seen::default())
         }
     };

@@ -4,8 +4,8 @@ use sidetrail_record::{Json, limits};
 
 use super::Draft;
 use crate::{
+    additions::TypedBody,
     capture::{Object, Tee},
-    handle::TypedBody,
     redact::Redactor,
     route::Parameter,
 };

@@ -1,25 +1,9 @@
 //! Bodies as handlers know them: by type.
 
-use std::fmt;
-
 use serde::Serialize;
 
 use super::Audit;
-
-/// A body as the handler says that it is.
-pub(crate) enum TypedBody {
-    /// JSON that has not been redacted yet.
-    Json(String),
-    /// More than a body may have.
-    TooLarge(usize),
-}
-
-/// Never the text.
-impl fmt::Debug for TypedBody {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("TypedBody")
-    }
-}
+use crate::additions::TypedBody;
 
 impl Audit {
     /// Records this in the place of the request's body as it came. With fields that are [`Sensitive`](crate::Sensitive)

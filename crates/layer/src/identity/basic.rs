@@ -3,7 +3,8 @@
 use http::{header, request::Parts};
 use sidetrail_record::UserIdentity;
 
-use super::{Answer, Identity, asserted, base64};
+use super::{Answer, Identity, asserted};
+use crate::base64;
 
 /// Names and passwords are shorter.
 const MAX_CREDENTIAL: usize = 1024;

@@ -27,7 +27,8 @@ pub use self::{
     file::JwksStatus,
     settings::{JwksError, JwtAlgorithm, JwtVerifierBuilder},
 };
-use super::{Answer, JwtClaims, asserted, base64, chain::Caller};
+use super::{Answer, JwtClaims, asserted, chain::Caller};
+use crate::base64;
 
 /// Servers take headers of about that size at most.
 const MAX_TOKEN: usize = 16 * 1024;

@@ -5,7 +5,8 @@ use std::{borrow::Cow, sync::Arc};
 use http::Method;
 use serde::Serialize;
 
-use crate::{Level, Rule, coverage::Seen, name, redact::Redactor};
+use super::Seen;
+use crate::{Level, Rule, name, redact::Redactor};
 
 /// Where a name comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -37,7 +37,7 @@ pub(super) fn warn(actions: &Actions, method: &Method, template: &str, action: &
 #[cfg(feature = "grpc")]
 fn only_other(actions: &Actions, new: Named<'_>) -> Option<String> {
     let mut others = actions.iter().filter_map(|entry| {
-        let decided = crate::coverage::Decided::last(&entry.action);
+        let decided = crate::policy::Decided::last(&entry.action);
         let name = decided.name.as_deref()?;
         let collides = entry.action.seen.exercised()
             && collide(new, (entry.method.as_str(), &entry.template, name, decided.naming));

@@ -120,7 +120,7 @@ impl Inbox {
     /// Takes a call that has ended, or counts its record as dropped.
     pub(super) fn push_draft(&self, mut draft: Draft, waiter: Option<Waiter>) {
         // It goes back at the end, when the record has a place of its own.
-        let reservation = draft.take_reservation();
+        let reservation = draft.take_permit().into_place::<Reservation>();
         let intent = reservation.as_ref().and_then(|reservation| reservation.intent.clone());
         let weight = draft.weight() + size_of::<Item>();
         let mut state = self.lock();

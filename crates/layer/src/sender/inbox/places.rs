@@ -75,7 +75,7 @@ impl Inbox {
         state.reserved += 1;
         state.events += 1;
         state.bytes += RESERVED_BYTES;
-        Permit { reservation: Some(Reservation { inbox: Arc::clone(self), intent }) }
+        Permit::new(Reservation { inbox: Arc::clone(self), intent })
     }
 
     /// Gives free places to those who wait for one.

@@ -1,7 +1,7 @@
-//! Base64, for what headers hold.
+//! Base64, for what headers hold. It forgives what senders get wrong, and no credential is copied further than it has to.
 
 /// The bytes that a text stands for, in either alphabet, padded or not.
-pub(super) fn decode(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let end = text.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
     // At most two characters fill up the last four.
     if text.len() - end > 2 || end % 4 == 1 {
