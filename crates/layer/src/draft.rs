@@ -92,7 +92,11 @@ impl Draft {
         if exchange.route.known().is_none() && action.grpc_service.is_none() {
             exchange.policy.guesses.note(&exchange.method, &template, &name, self.ended.answer.status);
         }
-        let path_parameters = exchange.route.parameters(&template, path);
+        // A gRPC call's path is its name, which routers take as a parameter: tonic's routes end in `{*rest}`.
+        let path_parameters = match action.grpc_service {
+            Some(_) => Vec::new(),
+            None => exchange.route.parameters(&template, path),
+        };
         let resources = self.resources(&path_parameters);
         let (error_code, error_message) = self.error().unzip();
         let data_event = action.rule.data_event == Some(true);
