@@ -18,6 +18,8 @@ mod grpc;
 mod identity;
 #[cfg(feature = "axum")]
 mod loopback;
+#[cfg(all(feature = "axum", feature = "grpc"))]
+mod matrix;
 mod outcomes;
 mod passthrough;
 mod routes;

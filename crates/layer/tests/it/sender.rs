@@ -25,23 +25,23 @@ use tokio_stream::{
 };
 use tonic::{Status, Streaming, transport::Server};
 
-const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// How a collector behaves. It outlives the servers that stand for it.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Log>>);
+pub(crate) struct Collector(Arc<Mutex<Log>>);
 
 #[derive(Default)]
-struct Log {
+pub(crate) struct Log {
     /// First and last number of each event stored, with its payload.
-    stored: Vec<(u64, u64, Payload)>,
+    pub(crate) stored: Vec<(u64, u64, Payload)>,
     /// Numbers of calls, and the intents that they complete.
-    completed: Vec<(u64, u64)>,
+    pub(crate) completed: Vec<(u64, u64)>,
     sources: Vec<Vec<u8>>,
     /// Batches received, those already stored included.
     batches: usize,
     largest_batch: usize,
-    goodbye: Option<u64>,
+    pub(crate) goodbye: Option<u64>,
     /// Batches are stored, but not acked.
     silent: bool,
     /// The stream ends after as many batches, without an ack for the last.
@@ -91,12 +91,12 @@ impl Log {
 }
 
 impl Collector {
-    fn with<T>(&self, look: impl FnOnce(&mut Log) -> T) -> T {
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut Log) -> T) -> T {
         look(&mut self.0.lock().unwrap())
     }
 
     /// Listens until the task is aborted.
-    fn listen(&self, socket: &Path) -> JoinHandle<()> {
+    pub(crate) fn listen(&self, socket: &Path) -> JoinHandle<()> {
         let _ = std::fs::remove_file(socket);
         let incoming = UnixListenerStream::new(UnixListener::bind(socket).unwrap());
         let server = Server::builder().add_service(IngestServer::new(self.clone()));
@@ -181,7 +181,7 @@ impl Ingest for Collector {
     }
 }
 
-fn socket() -> (TempDir, PathBuf) {
+pub(crate) fn socket() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("collector.sock");
     (directory, socket)
@@ -196,7 +196,7 @@ fn record<T: ToString + ?Sized>(name: &T) -> Record {
     Record { event_name: Some(name.to_string()), ..Record::default() }
 }
 
-async fn eventually(mut holds: impl FnMut() -> bool) {
+pub(crate) async fn eventually(mut holds: impl FnMut() -> bool) {
     let wait = async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(5)).await;
