@@ -48,8 +48,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(listen_address()).await?;
     println!("listening on http://{}", listener.local_addr()?);
 
+    // `--bare` shows what the layer costs.
+    let is_bare = env::args().any(|argument| argument == "--bare");
+    let app = app(Some(audit.clone()).filter(|_| !is_bare));
     // With the connection's address, records say where a call came from.
-    let service = app(audit.clone()).into_make_service_with_connect_info::<SocketAddr>();
+    let service = app.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service).with_graceful_shutdown(stopped()).await?;
 
     // The last requests are answered; their records may still be on the way.
@@ -57,8 +60,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn app(audit: AuditLayer) -> Router {
-    Router::new()
+fn app(audit: Option<AuditLayer>) -> Router {
+    let routes = Router::new()
         .route("/login", post(login))
         .route("/orders", get(list).post(create))
         .route("/orders/export", get(export))
@@ -66,9 +69,13 @@ fn app(audit: AuditLayer) -> Router {
         .route("/orders/{id}/refund", post(refund))
         .route("/reports", post(report))
         .route("/boom", get(boom))
-        .fallback(async || Failure::NotFound)
-        // Around the routes, so that their templates are known; inside of what authenticates.
-        .layer(audit)
+        .fallback(async || Failure::NotFound);
+    // Around the routes, so that their templates are known; inside of what authenticates.
+    let routes = match audit {
+        Some(audit) => routes.layer(audit),
+        None => routes,
+    };
+    routes
         .layer(middleware::from_fn(authenticate))
         .layer(CatchPanicLayer::new())
         .with_state(Orders::default())

@@ -73,8 +73,11 @@ impl Draft {
     #[cfg(feature = "grpc")]
     pub(crate) fn weight(&self) -> usize {
         const USUAL: usize = 1024;
-        let path = self.exchange.uri.path_and_query().map_or(0, |path| path.as_str().len());
-        USUAL + path + self.ended.tee.size() + self.ended.answer.tee.size() + self.ended.additions.size()
+        USUAL
+            + self.exchange.texts.size()
+            + self.ended.tee.size()
+            + self.ended.answer.tee.size()
+            + self.ended.additions.size()
     }
 
     /// The record, with secrets taken out and within CloudTrail's limits.
@@ -86,7 +89,7 @@ impl Draft {
             Some(identity) => Who::by_handler(identity),
             None => exchange.policy.chain.who(&exchange.caller),
         };
-        let path = exchange.uri.path();
+        let path = exchange.texts.path();
         let template = exchange.route.template(path);
         let name = action.name(&exchange.method, &template);
         if exchange.route.known().is_none() && action.grpc_service.is_none() {
@@ -108,7 +111,7 @@ impl Draft {
             source_ip_address: Some(
                 exchange.addresses.client.map_or_else(|| "unknown".to_owned(), |client| client.to_string()),
             ),
-            user_agent: exchange.user_agent.as_ref().map(|value| action.redactor.header(value)),
+            user_agent: exchange.texts.user_agent().map(|value| action.redactor.header(value)),
             error_code,
             error_message,
             request_parameters: Some(self.parameters(path_parameters)),

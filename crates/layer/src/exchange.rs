@@ -1,12 +1,15 @@
 //! One request on its way through the service.
 
+mod texts;
+
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, request::Parts};
 
+use self::texts::Texts;
 use crate::{
     Delivery,
     additions::Additions,
@@ -33,12 +36,9 @@ pub(crate) struct Exchange {
     pub(crate) route: Route,
     /// The action by the builder's rules; `state` has it as rules further in left it.
     pub(crate) base: Arc<Action>,
-    pub(crate) uri: Uri,
+    pub(crate) texts: Texts,
     pub(crate) caller: Heard,
     pub(crate) addresses: Addresses,
-    pub(crate) user_agent: Option<HeaderValue>,
-    pub(crate) request_id: Option<HeaderValue>,
-    pub(crate) trace: Option<HeaderValue>,
     /// Those that the application wants to see.
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     state: Mutex<State>,
@@ -76,19 +76,15 @@ impl Exchange {
         if action.is_off() {
             return None;
         }
-        let header = |name: HeaderName| parts.headers.get(name).cloned();
         let tee = Tee::new(&parts.headers, policy.request_plan(&action));
         Some(Self {
             id: id::uuid(),
             started: Instant::now(),
             method: parts.method.clone(),
-            uri: uri.clone(),
+            texts: Texts::of(uri, &parts.headers),
             base: Arc::clone(&action),
             caller: policy.chain.ask(parts),
             addresses: policy.proxies.addresses(parts),
-            user_agent: header(header::USER_AGENT),
-            request_id: header(HeaderName::from_static("x-request-id")),
-            trace: header(HeaderName::from_static("traceparent")),
             headers: headers(policy, &parts.headers),
             state: Mutex::new(State {
                 action,
@@ -124,7 +120,7 @@ impl Exchange {
 
     /// The `requestID`: what the request has as `x-request-id`, else the event's id.
     pub(crate) fn request_id(&self) -> String {
-        match &self.request_id {
+        match self.texts.request_id() {
             Some(value) => self.policy.redactor.header(value),
             None => id::format(self.id),
         }
@@ -147,7 +143,7 @@ impl Exchange {
     /// An empty copy of the response's body.
     pub(crate) fn response_tee(&self, headers: &HeaderMap) -> Tee {
         let plan = self.policy.response_plan(&self.lock().action);
-        Tee::new(headers, plan)
+        if plan.cap == 0 { Tee::default() } else { Tee::new(headers, plan) }
     }
 }
 

@@ -46,10 +46,10 @@ impl Exchange {
         const UNIMPLEMENTED: u16 = 12;
         let knows_method = || answer.grpc.is_some_and(|code| code != UNIMPLEMENTED);
         if action.grpc_service.is_some() && !action.seen.is_kept() && knows_method() {
-            self.policy.actions.keep(&self.method, self.uri.path(), &self.base);
+            self.policy.actions.keep(&self.method, self.texts.path(), &self.base);
         }
         let template = match action.grpc_service {
-            Some(_) => Some(self.uri.path()),
+            Some(_) => Some(self.texts.path()),
             None => self.route.known(),
         };
         let Some(template) = template.filter(|_| action.seen.is_kept()) else { return };

@@ -58,7 +58,8 @@ impl Guard {
         self.durable = (exchange.delivery() == Delivery::Durable).then(|| Arc::clone(exchange));
         self.answer = Answer {
             status: Some(status),
-            grpc: outcome::grpc_status(headers),
+            // Elsewhere it is somebody's own header.
+            grpc: if exchange.is_grpc() { outcome::grpc_status(headers) } else { None },
             tee: exchange.response_tee(headers),
         };
         self.expected = response.body().size_hint().exact().or_else(content_length);

@@ -11,7 +11,6 @@ mod secret;
 
 use std::{borrow::Cow, collections::HashSet};
 
-use http::HeaderValue;
 use sidetrail_record::limits;
 
 pub(crate) use json::{Malformed, Members};
@@ -89,8 +88,7 @@ impl Redactor {
     }
 
     /// The text of a header, unless it is a secret by its looks.
-    pub(crate) fn header(&self, value: &HeaderValue) -> String {
-        let bytes = value.as_bytes();
+    pub(crate) fn header(&self, bytes: &[u8]) -> String {
         // Nearly all are ASCII, which this is faster to see.
         let text = std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
         let mut text = self.text(text).into_owned();

@@ -19,7 +19,11 @@ pub(crate) enum Name {
 
 pub(crate) fn run_bench(workspace: &Workspace, name: Name, arguments: &[OsString]) -> Result<()> {
     let bench = match name {
-        Name::Layer => "layer",
+        Name::Layer => {
+            let example = ["--package", "sidetrail", "--features", "axum", "--example", "orders"];
+            run(workspace.cargo(["build", "--release"]).args(example))?;
+            "layer"
+        }
         Name::Collector => {
             tools::install(workspace)?;
             // By itself: built together with the tests it would have their features.

@@ -146,18 +146,6 @@ impl App {
         wait_for("the background", STOP, || Ok(is_idle().then_some(())))
     }
 
-    /// The routes with what is around them.
-    pub(crate) fn router(&self) -> Router {
-        self.router.clone()
-    }
-
-    pub(crate) fn dropped(&self) -> u64 {
-        match &self.background {
-            Background::Sender(layer, _) => layer.stats().dropped,
-            Background::Queue(_) | Background::Trace(..) | Background::None => 0,
-        }
-    }
-
     /// Ends the background.
     pub(crate) fn finish(self) -> Result<()> {
         match self.background {

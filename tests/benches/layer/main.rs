@@ -26,6 +26,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use app::{App, Call, Log, Middleware};
+use wrk::Throughput;
 
 /// Fewer than the sender's queue holds, so that nothing is dropped in a round. Short rounds find the moments in which
 /// the machine does nothing else.
@@ -48,9 +49,6 @@ struct Arguments {
     /// Do not measure throughput
     #[arg(long)]
     no_wrk: bool,
-    /// Serve one router over HTTP: what runs under wrk
-    #[arg(long, hide = true)]
-    serve: bool,
     /// Cargo says so
     #[arg(long, hide = true)]
     bench: bool,
@@ -92,12 +90,7 @@ fn main() -> Result<()> {
         times.sort_by(f64::total_cmp);
     }
     let counted = if arguments.no_instructions { None } else { instructions::count(CASES.len())? };
-    let position = |wanted| CASES.iter().position(|case| *case == wanted).unwrap_or(0);
-    let throughput = if arguments.no_wrk {
-        None
-    } else {
-        wrk::ratio(position((Middleware::None, Call::Get)), position((Middleware::Sender, Call::Get)))?
-    };
+    let throughput = if arguments.no_wrk { None } else { wrk::throughput()? };
     report(&arguments, load, &times, counted.as_deref(), throughput);
     Ok(())
 }
@@ -109,9 +102,6 @@ fn only(arguments: &Arguments, index: usize, runtime: &Runtime) -> Result<()> {
     let (middleware, call) = *CASES.get(index).context("no such case")?;
     let log = Log::start()?;
     let app = App::start(middleware, &log)?;
-    if arguments.serve {
-        return wrk::serve(&app);
-    }
     let run = || {
         for _ in 0..arguments.requests / AT_ONCE {
             runtime.block_on(app.call(call, AT_ONCE))?;
@@ -174,7 +164,7 @@ fn report(
     load: f64,
     times: &[Vec<f64>],
     counted: Option<&[f64]>,
-    throughput: Option<(f64, f64)>,
+    throughput: Option<Throughput>,
 ) {
     eprintln!("{:<32} {:>9} {:>9} {:>13}", "per request", "min ns", "median ns", "instructions");
     for (index, (middleware, call)) in CASES.iter().enumerate() {
@@ -220,8 +210,8 @@ fn report(
         "ratio_to_otel": shared::round(
             added_ns(Middleware::Sender, Call::Get) / added_ns(Middleware::Otel, Call::Get)
         ),
-        "wrk_ratio_to_bare": throughput.map(|(ratio, _)| shared::round(ratio)),
-        "wrk_bare_per_second": throughput.map(|(_, rate)| rate.round()),
+        "wrk_ratio_to_bare": throughput.map(|throughput| shared::round(throughput.ratio)),
+        "wrk_bare_per_second": throughput.map(|throughput| throughput.bare.round()),
         "requests": arguments.requests,
         "rounds": arguments.rounds,
         "load": load,

@@ -1,6 +1,6 @@
 //! What headers say about a body.
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 
 /// RFC 2046 allows no longer ones.
 const MAX_BOUNDARY: usize = 70;
@@ -23,31 +23,34 @@ pub(crate) enum BodyKind {
 
 impl BodyKind {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let Some(text) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+            return Self::Opaque;
+        };
         let is_encoded = headers.get(header::CONTENT_ENCODING).is_some_and(|value| value != "identity");
-        match content_type {
-            Some(text) if !is_encoded => Self::of_content_type(text),
-            _ => Self::Opaque,
-        }
+        if is_encoded { Self::Opaque } else { Self::of_content_type(text) }
     }
 
     fn of_content_type(text: &str) -> Self {
         let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
-        let essence = essence.trim().to_ascii_lowercase();
-        match essence.as_str() {
+        let essence = essence.trim();
+        // As nearly everybody writes it.
+        if essence == "application/json" {
+            return Self::Json;
+        }
+        match essence.to_ascii_lowercase().as_str() {
             "application/x-www-form-urlencoded" => Self::Form,
             "multipart/form-data" => boundary(parameters).map_or(Self::Opaque, Self::Multipart),
             "application/json" => Self::Json,
             "application/grpc" | "application/grpc+proto" => Self::Grpc,
-            _ if essence.ends_with("+json") && !essence.starts_with("application/grpc") => Self::Json,
+            other if other.ends_with("+json") && !other.starts_with("application/grpc") => Self::Json,
             _ => Self::Opaque,
         }
     }
 }
 
 /// The content type, as far as it is text.
-pub(crate) fn content_type(headers: &HeaderMap) -> Option<HeaderValue> {
-    headers.get(header::CONTENT_TYPE).cloned()
+pub(crate) fn content_type(headers: &HeaderMap) -> Option<Box<str>> {
+    Some(headers.get(header::CONTENT_TYPE)?.to_str().ok()?.into())
 }
 
 fn boundary(parameters: &str) -> Option<String> {
@@ -60,6 +63,8 @@ fn boundary(parameters: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 
 use bytes::Buf;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use sha2::{Digest, Sha256};
 use sidetrail_record::limits;
 
@@ -35,7 +35,8 @@ pub(crate) struct Plan {
 #[derive(Debug, Default)]
 pub(crate) struct Tee {
     kind: BodyKind,
-    content_type: Option<HeaderValue>,
+    /// For what is not recorded.
+    content_type: Option<Box<str>>,
     plan: Plan,
     kept: Vec<u8>,
     digest: Option<Box<Sha256>>,
@@ -53,11 +54,13 @@ pub(crate) struct Tee {
 impl Tee {
     pub(crate) fn new(headers: &HeaderMap, plan: Plan) -> Self {
         let kind = BodyKind::of(headers);
-        let parts = match &kind {
-            BodyKind::Multipart(boundary) => Some(Box::new(Scanner::new(boundary))),
-            _ => None,
-        };
-        Self { kind, content_type: kind::content_type(headers), plan, parts, ..Self::default() }
+        let (mut parts, mut content_type) = (None, None);
+        match &kind {
+            BodyKind::Multipart(boundary) => parts = Some(Box::new(Scanner::new(boundary))),
+            BodyKind::Opaque | BodyKind::Grpc => content_type = kind::content_type(headers),
+            BodyKind::Json | BodyKind::Form => {}
+        }
+        Self { kind, content_type, plan, parts, ..Self::default() }
     }
 
     /// Bytes that are kept.
@@ -249,9 +252,7 @@ impl Tee {
         fields.string("reason", reason);
         fields.flag("omitted", true);
         fields.number("originalSize", self.seen);
-        let content_type =
-            self.content_type.as_ref().filter(|_| matches!(self.kind, BodyKind::Opaque | BodyKind::Grpc));
-        if let Some(content_type) = content_type.and_then(|value| value.to_str().ok()) {
+        if let Some(content_type) = &self.content_type {
             fields.string("contentType", content_type);
         }
         fields.finish().map_or_else(|| "null".to_owned(), String::from)
@@ -261,7 +262,7 @@ impl Tee {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use http::header;
+    use http::{HeaderValue, header};
     use serde_json::{Value, json};
 
     use super::*;

@@ -1,6 +1,5 @@
 //! `additionalEventData` of a record: OpenTelemetry's attribute names where it has one.
 
-use http::HeaderValue;
 use sidetrail_record::{Json, limits};
 
 use super::Draft;
@@ -39,7 +38,7 @@ impl Draft {
             fields.string("http.response.body.sha256", &hash);
         }
         fields.thousandths("durationMs", u64::try_from(self.duration.as_micros()).unwrap_or(u64::MAX));
-        if let Some((trace, span)) = self.exchange.trace.as_ref().and_then(trace_context) {
+        if let Some((trace, span)) = self.exchange.texts.trace().and_then(trace_context) {
             fields.string("trace_id", trace);
             fields.string("span_id", span);
         }
@@ -78,13 +77,13 @@ impl Draft {
 }
 
 /// Trace id and span id of a W3C `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`.
-fn trace_context(header: &HeaderValue) -> Option<(&str, &str)> {
+fn trace_context(header: &[u8]) -> Option<(&str, &str)> {
     let is_id = |text: &&str, length: usize| {
         text.len() == length
             && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
             && text.bytes().any(|byte| byte != b'0')
     };
-    let mut parts = header.to_str().ok()?.split('-').skip(1);
+    let mut parts = std::str::from_utf8(header).ok()?.split('-').skip(1);
     let trace = parts.next().filter(|text| is_id(text, 32))?;
     let span = parts.next().filter(|text| is_id(text, 16))?;
     Some((trace, span))
@@ -96,7 +95,7 @@ mod tests {
 
     #[test]
     fn trace_context_is_believed_where_it_is_well_formed() {
-        let parse = |text: &'static str| trace_context(&HeaderValue::from_static(text)).is_some();
+        let parse = |text: &'static str| trace_context(text.as_bytes()).is_some();
         assert!(parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
         assert!(!parse("00-00000000000000000000000000000000-00f067aa0ba902b7-01"));
         assert!(!parse("00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-01"));

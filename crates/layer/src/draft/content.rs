@@ -15,7 +15,7 @@ impl Draft {
         let redactor = &self.action.redactor;
         let mut object = Object::request(&self.ended.additions.parameters);
         object.path(path, redactor);
-        if let Some(query) = self.exchange.uri.query() {
+        if let Some(query) = self.exchange.texts.query() {
             object.query(query, redactor);
         }
         if !self.is_message(Side::Request, &mut object) {
@@ -45,7 +45,7 @@ impl Draft {
         if self.action.grpc_service.is_none() {
             return false;
         }
-        let Some(call) = descriptors.call(self.exchange.uri.path()) else { return false };
+        let Some(call) = descriptors.call(self.exchange.texts.path()) else { return false };
         let redactor = &self.action.redactor;
         match side {
             Side::Request => self.ended.tee.record_messages(&call.request, object, redactor),
