@@ -15,11 +15,29 @@ use crate::sink;
 /// Pairs of runs, with each of both first in turn.
 const ROUNDS: usize = 8;
 const SECONDS: u32 = 3;
-const CONNECTIONS: u32 = 32;
+
+/// What is asked, and by how many at a time.
+struct Load {
+    path: &'static str,
+    connections: u32,
+}
+
+/// The handler waits for 10 ms between two lines, as services wait for others: what limits throughput is how many wait.
+const WAITING: Load = Load { path: "/orders/export?format=ndjson", connections: 192 };
+
+/// The handler has nothing to wait for: what limits throughput is the processor. The service, the sender's thread in it,
+/// the collector that it delivers to (which acks at once) and wrk share it, and what one of them takes the others lack.
+const SATURATED: Load = Load { path: "/orders/1?expand=lines", connections: 32 };
 
 /// What wrk says.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Throughput {
+    pub(crate) waiting: Comparison,
+    pub(crate) saturated: Comparison,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Comparison {
     /// Requests per second with the layer, as a part of those without it: the median of pairs.
     pub(crate) ratio: f64,
     /// Requests per second without the layer, the most.
@@ -27,9 +45,6 @@ pub(crate) struct Throughput {
 }
 
 /// `None` where wrk is not installed.
-///
-/// The service, the sender's thread in it, the collector that it delivers to (which acks at once) and wrk share one
-/// machine, and wrk asks for more than it can do: what any of them takes the others lack.
 pub(crate) fn throughput() -> Result<Option<Throughput>> {
     let installed = Command::new("wrk").arg("-v").stdin(Stdio::null()).output();
     if installed.is_err() {
@@ -39,11 +54,19 @@ pub(crate) fn throughput() -> Result<Option<Throughput>> {
     eprintln!("measuring throughput with wrk …");
     let collector = sink::Server::start()?;
     let (bare, audited) = (Service::start(&collector, &["--bare"])?, Service::start(&collector, &[])?);
+    let waiting = compare(&bare, &audited, &WAITING)?;
+    let saturated = compare(&bare, &audited, &SATURATED)?;
+    bare.check()?;
+    audited.check()?;
+    Ok(Some(Throughput { waiting, saturated }))
+}
+
+fn compare(bare: &Service, audited: &Service, load: &Load) -> Result<Comparison> {
     let mut ratios = Vec::new();
     let mut most = 0.0_f64;
     for round in 0..=ROUNDS {
-        let (first, second) = if round % 2 == 0 { (&bare, &audited) } else { (&audited, &bare) };
-        let (first, second) = (first.measure()?, second.measure()?);
+        let (first, second) = if round % 2 == 0 { (bare, audited) } else { (audited, bare) };
+        let (first, second) = (first.measure(load)?, second.measure(load)?);
         let (bare, audited) = if round % 2 == 0 { (first, second) } else { (second, first) };
         // The first round warms up.
         if round > 0 {
@@ -51,11 +74,9 @@ pub(crate) fn throughput() -> Result<Option<Throughput>> {
             most = most.max(bare);
         }
     }
-    bare.check()?;
-    audited.check()?;
     ratios.sort_by(f64::total_cmp);
     let middle = ratios.len() / 2;
-    Ok(Some(Throughput { ratio: (ratios[middle - 1] + ratios[middle]) / 2.0, bare: most }))
+    Ok(Comparison { ratio: (ratios[middle - 1] + ratios[middle]) / 2.0, bare: most })
 }
 
 /// The orders service of the layer's examples. It has one order, and somebody who is logged in.
@@ -103,14 +124,18 @@ impl Service {
     }
 
     /// Requests per second.
-    fn measure(&self) -> Result<f64> {
+    fn measure(&self, load: &Load) -> Result<f64> {
         let mut wrk = Command::new("wrk");
-        wrk.args(["--threads=1", &format!("--connections={CONNECTIONS}"), &format!("--duration={SECONDS}s")]);
+        wrk.args([
+            "--threads=1",
+            &format!("--connections={}", load.connections),
+            &format!("--duration={SECONDS}s"),
+        ]);
         let authorization = format!("authorization: Bearer {}", self.token);
         for header in [&authorization, "user-agent: wrk/4.1", "x-request-id: 8f2b6c1e-4f0a-4f52-9c26"] {
             wrk.args(["--header", header]);
         }
-        wrk.arg(format!("http://{}/orders/1?expand=lines", self.address));
+        wrk.arg(format!("http://{}{}", self.address, load.path));
         let output = wrk.stdin(Stdio::null()).output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         ensure!(output.status.success() && !text.contains("Non-2xx"), "wrk: {text}");

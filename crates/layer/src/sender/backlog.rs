@@ -72,6 +72,7 @@ impl Backlog {
 
     /// Makes the records that are not made yet, and gives numbers. Leaves the list empty.
     pub(super) fn extend(&mut self, items: &mut Vec<Item>, inbox: &Inbox) {
+        let (mut estimated, mut real) = (0, 0);
         for Item { content, mut weight, waiter, intent } in items.drain(..) {
             let sequence = self.last + 1;
             let mut event = Event { sequence, ..Event::default() };
@@ -80,9 +81,9 @@ impl Backlog {
                 Content::Payload(payload) => payload,
                 Content::Draft(draft) => {
                     let call = Call::from(draft.into_record());
-                    let real = inbox::weight(&call);
-                    inbox.reweigh(weight, real);
-                    weight = real;
+                    estimated += weight;
+                    weight = inbox::weight(&call);
+                    real += weight;
                     Payload::Call(call)
                 }
                 Content::Intent(call) => {
@@ -111,6 +112,7 @@ impl Backlog {
                 given_up: false,
             });
         }
+        inbox.reweigh(estimated, real);
     }
 
     /// A new connection: everything that is not acked goes out again.

@@ -30,12 +30,11 @@ use crate::{
 /// How often a full queue is logged.
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
-/// Calls whose records are not made yet. Beyond it those who bring them make them: the sender's thread is behind, and
-/// what a request leaves behind may hold on to more memory than its record.
-const MAX_UNMADE: usize = 512;
+/// Calls whose records are not made yet. Beyond it those who bring them make them: the sender's thread is behind.
+const MAX_UNMADE: usize = 2048;
 
 /// How long the sender's thread sleeps between looks, before it wants to be woken.
-const LINGER: Duration = Duration::from_millis(1);
+const LINGER: Duration = Duration::from_millis(5);
 
 const FULL: AuditUnavailable = AuditUnavailable::new("the queue of the audit log is full");
 const ENDED: AuditUnavailable = AuditUnavailable::new("the audit log is shutting down");
@@ -191,7 +190,7 @@ impl Inbox {
         }
     }
 
-    /// A record weighs something else than its draft.
+    /// Records weigh something else than their drafts.
     pub(super) fn reweigh(&self, before: usize, after: usize) {
         let mut state = self.lock();
         state.bytes = state.bytes + after - before;
