@@ -92,7 +92,7 @@ impl Draft {
         let path = exchange.texts.path();
         let template = exchange.route.template(path);
         let name = action.name(&exchange.method, &template);
-        if exchange.route.known().is_none() && action.grpc_service.is_none() {
+        if self.end != End::Intended && exchange.route.known().is_none() && action.grpc_service.is_none() {
             exchange.policy.guesses.note(&exchange.method, &template, &name, self.ended.answer.status);
         }
         // A gRPC call's path is its name, which routers take as a parameter: tonic's routes end in `{*rest}`.

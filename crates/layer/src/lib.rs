@@ -26,7 +26,7 @@
 //!
 //! use axum::{Router, routing::post};
 //! use http::Method;
-//! use sidetrail::{Audit, AuditLayer, Identity, Level, MemorySink, Rule};
+//! use sidetrail::{Audit, AuditLayer, Delivery, Identity, Level, MemorySink, ResourceTemplate, Rule};
 //!
 //! #[derive(Clone)]
 //! struct User {
@@ -43,16 +43,27 @@
 //! # #[cfg(not(feature = "axum"))]
 //! # async fn refund() {}
 //!
+//! let order = ResourceTemplate::new(
+//!     "AWS::Orders::Order",
+//!     "arn:aws:orders:{region}:{account}:order/{id}",
+//! );
 //! let records = MemorySink::default();
 //! let layer = AuditLayer::builder("orders.example.com")
 //!     .identity_from(|user: &User| Identity::user(&user.id, &user.name))
 //!     .route(Method::GET, "/health", Rule::new().level(Level::None))
+//!     .route(
+//!         Method::POST,
+//!         "/orders/{id}/refund",
+//!         Rule::new().resource(order).delivery(Delivery::Guarded),
+//!     )
 //!     .route(Method::POST, "/orders/find", Rule::new().name("SearchOrders").read_only(true))
 //!     .redact("taxNumber")
 //!     // For tests. Without it records go to the collector.
 //!     .sink(records.clone())
 //!     .build()?;
-//! let app: Router = Router::new().route("/orders/{id}/refund", post(refund)).layer(layer.clone());
+//! let app: Router = Router::new()
+//!     .route("/orders/{id}/refund", post(refund))
+//!     .layer(layer.clone());
 //! // … when the server has stopped:
 //! # #[cfg(feature = "grpc")]
 //! layer.shutdown_blocking(Duration::from_secs(5))?;
@@ -68,8 +79,10 @@
 //!   trailers are what they would be without it. Nothing is read that the handler does not read. Of a body at most
 //!   [a bounded copy](Builder::body_cap) is kept.
 //! - **Secrets stay where they are.** Values under names such as `password`, `apiKey` or `refresh_token`, at any depth,
-//!   and values that look like credentials are replaced before a record leaves the request. The raw URI is never
+//!   and values that look like credentials are replaced before a record leaves the process. The raw URI is never
 //!   recorded.
+//! - **It waits where you say so, and only there.** A route can hold its answer back until the record is on disk, or its
+//!   handler until the intent is: see [`Delivery`].
 //! - **Nothing is lost silently.** The [`Sender`] keeps records until the collector has them on disk; what a full queue
 //!   cannot take is counted, and the gap is recorded.
 //!
@@ -95,11 +108,13 @@
 //!
 //! Put it around the routes (`Router::layer`), so that the route is known. Middleware that authenticates goes outside
 //! of it (a later `.layer(…)`) and inserts [`JwtClaims`], [`Identity`] or a type of its own into the request's extensions;
-//! inside, it calls [`Audit::set_identity`]. Handlers get [`Audit`] from the extensions or, in axum, as an argument.
+//! inside, it calls [`Audit::set_identity`]. A time-out belongs inside, too: one outside drops the call, which then reads
+//! as `ClientClosedRequest`. Handlers get [`Audit`] from the extensions or, in axum, as an argument.
 //!
 //! The layer's requests have a body of another type, [`RequestBody`]. Routers and most middleware take any; where a
 //! service insists on its own, put `tower_http::map_request_body::MapRequestBodyLayer::new(axum::body::Body::new)` in
-//! between.
+//! between. What it wraps has to be `Clone`, and the data of its response body `From<Bytes>`, as nearly all are: the layer
+//! may have to wait before it calls, and to answer in its place.
 //!
 //! # Features
 //!

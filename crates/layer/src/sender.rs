@@ -148,7 +148,7 @@ impl Sink for Sender {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Given to the sender.
+    /// Given to the sender, intents included.
     pub accepted: u64,
     /// On the collector's disk.
     pub acked: u64,
