@@ -17,6 +17,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::{Request, Response, Status, Streaming};
 
+/// As the collector has it.
+const WINDOW: u32 = 1 << 20;
+const MAX_FRAME: u32 = 1 << 16;
+
 /// Answers on their way back.
 const ANSWERS: usize = 64;
 
@@ -103,7 +107,11 @@ impl Server {
         let (stop, stopped) = oneshot::channel::<()>();
         thread::spawn(move || {
             let service = IngestServer::new(Acks).max_decoding_message_size(16 << 20);
-            let server = tonic::transport::Server::builder().add_service(service);
+            let server = tonic::transport::Server::builder()
+                .initial_stream_window_size(WINDOW)
+                .initial_connection_window_size(WINDOW)
+                .max_frame_size(MAX_FRAME)
+                .add_service(service);
             let served = server.serve_with_incoming_shutdown(UnixListenerStream::new(listener), async {
                 let _ = stopped.await;
             });
