@@ -105,17 +105,13 @@ impl Exchange {
         self.lock().additions.error = Some(("AuditUnavailable".to_owned(), unavailable.reason().to_owned()));
     }
 
-    pub(crate) fn delivery(&self) -> Delivery {
-        let action = Arc::clone(&self.lock().action);
-        self.delivery_of(&action)
-    }
-
     pub(crate) fn delivery_of(&self, action: &Action) -> Delivery {
         action.rule.delivery.unwrap_or(self.policy.delivery)
     }
 
-    pub(crate) fn is_grpc(&self) -> bool {
-        self.lock().action.grpc_service.is_some()
+    /// What the call does, as it is known so far.
+    pub(crate) fn action(&self) -> Arc<Action> {
+        Arc::clone(&self.lock().action)
     }
 
     /// The `requestID`: what the request has as `x-request-id`, else the event's id.
@@ -138,12 +134,6 @@ impl Exchange {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// An empty copy of the response's body.
-    pub(crate) fn response_tee(&self, headers: &HeaderMap) -> Tee {
-        let plan = self.policy.response_plan(&self.lock().action);
-        if plan.cap == 0 { Tee::default() } else { Tee::new(headers, plan) }
     }
 }
 

@@ -8,6 +8,7 @@ use http_body::{Body, Frame};
 
 use crate::{
     Delivery,
+    capture::Tee,
     delivery::{AuditUnavailable, Receipt},
     exchange::{Answer, Exchange},
     outcome::{self, End},
@@ -55,12 +56,14 @@ impl Guard {
         let (status, headers) = (response.status(), response.headers());
         let content_length =
             || headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        self.durable = (exchange.delivery() == Delivery::Durable).then(|| Arc::clone(exchange));
+        let action = exchange.action();
+        let plan = exchange.policy.response_plan(&action);
+        self.durable = (exchange.delivery_of(&action) == Delivery::Durable).then(|| Arc::clone(exchange));
         self.answer = Answer {
             status: Some(status),
             // Elsewhere it is somebody's own header.
-            grpc: if exchange.is_grpc() { outcome::grpc_status(headers) } else { None },
-            tee: exchange.response_tee(headers),
+            grpc: if action.grpc_service.is_some() { outcome::grpc_status(headers) } else { None },
+            tee: if plan.cap == 0 { Tee::default() } else { Tee::new(headers, plan) },
         };
         self.expected = response.body().size_hint().exact().or_else(content_length);
         let upgraded = status == StatusCode::SWITCHING_PROTOCOLS

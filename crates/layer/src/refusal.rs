@@ -14,7 +14,7 @@ pub(crate) fn response<B: Body>(
     exchange: &Exchange,
     unavailable: AuditUnavailable,
 ) -> Response<ResponseBody<B>> {
-    if exchange.is_grpc() {
+    if exchange.action().grpc_service.is_some() {
         let mut response = Response::new(ResponseBody::own(Bytes::new()));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

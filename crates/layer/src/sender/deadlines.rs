@@ -62,14 +62,14 @@ impl<T> Slot<T> {
 
 /// A waiter, whatever it waits for.
 trait Expire: Send + Sync {
-    fn expire(&self);
+    fn refuse(&self, reason: AuditUnavailable);
     fn is_waiting(&self) -> bool;
 }
 
 impl<T: Send> Expire for Slot<T> {
-    fn expire(&self) {
+    fn refuse(&self, reason: AuditUnavailable) {
         if let Some(promise) = self.take() {
-            promise.resolve(Err(TOO_LATE));
+            promise.resolve(Err(reason));
         }
     }
 
@@ -131,7 +131,7 @@ impl Deadlines {
         loop {
             let (due, next) = self.lock().due(Instant::now());
             for waiter in due {
-                waiter.expire();
+                waiter.refuse(TOO_LATE);
             }
             let passed = async {
                 match next {
@@ -143,6 +143,14 @@ impl Deadlines {
                 () = passed => {}
                 () = self.changed.notified() => {}
             }
+        }
+    }
+
+    /// Tells everybody: nobody will [watch](Self::watch) the time any more.
+    pub(super) fn end(&self, reason: AuditUnavailable) {
+        let entries = std::mem::take(&mut *self.lock());
+        for Reverse(Entry { waiter, .. }) in entries.heap {
+            waiter.refuse(reason);
         }
     }
 

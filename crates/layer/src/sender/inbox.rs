@@ -275,8 +275,9 @@ impl Inbox {
         state.bytes = state.reserved * RESERVED_BYTES;
         let items = std::mem::take(&mut state.items);
         drop(state);
-        // Not under the lock: their waiters are told.
+        // Not under the lock: a draft may hold a place that goes back.
         drop(items);
+        self.deadlines.end(ENDED);
         lost
     }
 

@@ -168,6 +168,28 @@ async fn blocked_calls_give_up_in_the_end() {
 }
 
 #[tokio::test]
+async fn calls_that_wait_are_told_of_the_end() {
+    for delivery in [Delivery::Guarded, Delivery::Durable] {
+        // One that has it and does not ack, and none at all.
+        for listens in [true, false] {
+            let (_directory, socket) = socket();
+            let collector = Collector::default();
+            collector.with(|log| log.silent = true);
+            let _server = listens.then(|| collector.listen(&socket));
+            let layer = layer(&socket, |layer| layer.delivery(delivery).deadline(Duration::from_secs(3600)));
+            let waiting = tokio::spawn({
+                let layer = layer.clone();
+                async move { status(&layer).await }
+            });
+            eventually(|| layer.stats().queued > 0).await;
+            assert!(layer.shutdown(SHORTLY).await.is_err());
+            let status = tokio::time::timeout(SOON, waiting).await;
+            assert_eq!(status.unwrap().unwrap(), StatusCode::SERVICE_UNAVAILABLE);
+        }
+    }
+}
+
+#[tokio::test]
 async fn places_that_nobody_uses_go_back() {
     let (_directory, socket) = socket();
     let sender = sender(&socket, 1);
