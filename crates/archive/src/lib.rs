@@ -17,6 +17,7 @@
 //! brings ([`source::Bucket`]); with the feature `store` one over `object_store` is included. Only key generation draws
 //! randomness by itself, from the operating system.
 
+pub mod causes;
 pub mod dsse;
 pub mod hash;
 pub mod key;

@@ -5,6 +5,8 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
 
+pub(crate) use sidetrail_archive::causes::chain;
+
 /// Writes to standard output. A reader that has gone away is no error: the exit code still says how it ended.
 ///
 /// # Errors
@@ -37,21 +39,6 @@ impl Error for OutputError {
 pub(crate) fn complain(text: fmt::Arguments<'_>) {
     let text = text.to_string();
     let _ = writeln!(io::stderr().lock(), "sidetrail: {}", printable(&text));
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        // Some errors repeat their cause in their own text.
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// Like [`chain`], after the name of what it is about, unless the error says that by itself, as the store's own do.

@@ -27,21 +27,9 @@ pub use config::{Config, ConfigError};
 pub use environment::{Environment, System};
 pub use identity::IdentityError;
 pub use ledger::MAX_SOURCES;
+pub use sidetrail_archive::causes::chain;
 
 /// Events in one batch from a sender.
 pub const MAX_BATCH_EVENTS: usize = 2048;
 /// Bytes of one batch from a sender, encoded.
 pub const MAX_BATCH_BYTES: usize = 4 << 20;
-
-/// An error with everything that caused it, in one line. Display says only its own level.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}

@@ -140,7 +140,7 @@ pub fn run(bucket: &dyn Bucket, options: &Options, progress: &dyn Progress) -> R
     let inventory = match Inventory::list(bucket, options) {
         Ok(inventory) => inventory,
         Err(error) => {
-            findings.push("", Kind::CouldNotCheck, object::chain(&error));
+            findings.push("", Kind::CouldNotCheck, crate::causes::chain(&error));
             return Report::new(trust, Totals::default(), findings);
         }
     };

@@ -8,6 +8,7 @@ use flate2::bufread::GzDecoder;
 use super::report::{Findings, Kind, Totals, short};
 use super::scan::Counter;
 use super::{Checker, Link, Range};
+use crate::causes::chain;
 use crate::dsse::MAX_ENVELOPE;
 use crate::hash::{Hasher, Sha256};
 use crate::key::{KeyObjectKey, ManifestKey};
@@ -317,19 +318,4 @@ fn disbelief(error: &OpenError) -> (Kind, String) {
 
 fn differs(what: &str, stated: &Sha256, found: &Sha256) -> String {
     format!("{what} has the hash {}…, the manifest states {}…", short(found), short(stated))
-}
-
-/// An error and its causes, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        // Some errors repeat their cause in their own text.
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
