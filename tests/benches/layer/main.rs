@@ -210,10 +210,10 @@ fn report(
         "ratio_to_otel": shared::round(
             added_ns(Middleware::Sender, Call::Get) / added_ns(Middleware::Otel, Call::Get)
         ),
-        "wrk_ratio_to_bare": throughput.map(|throughput| shared::round(throughput.waiting.ratio)),
-        "wrk_bare_per_second": throughput.map(|throughput| throughput.waiting.bare.round()),
-        "wrk_ratio_to_bare_saturated": throughput.map(|throughput| shared::round(throughput.saturated.ratio)),
-        "wrk_bare_per_second_saturated": throughput.map(|throughput| throughput.saturated.bare.round()),
+        "wrk_ratio_to_bare": throughput.map(|throughput| shared::round(throughput.saturated.ratio)),
+        "wrk_bare_per_second": throughput.map(|throughput| throughput.saturated.bare.round()),
+        "wrk_ratio_to_bare_waiting": throughput.map(|throughput| shared::round(throughput.waiting.ratio)),
+        "wrk_bare_per_second_waiting": throughput.map(|throughput| throughput.waiting.bare.round()),
         "requests": arguments.requests,
         "rounds": arguments.rounds,
         "load": load,
