@@ -96,6 +96,8 @@ pin_project! {
 struct Hold<B: Body> {
     /// Read already, to go out first.
     frames: Frames<B>,
+    /// The body has come to its end, or failed: it must not be polled again. What it hints at stays what it is.
+    is_over: bool,
     /// The last frame goes out when this says so.
     receipt: Option<Receipt>,
     last: Option<Frame<B::Data>>,
@@ -111,9 +113,9 @@ impl<B: Body> ResponseBody<B> {
         Self { inner: Inner::Inline { body }, guard, hold: None }
     }
 
-    /// A body of which these frames were read.
-    pub(crate) fn resumed(frames: Frames<B>, body: Pin<Box<B>>, guard: Guard) -> Self {
-        let hold = Some(Box::new(Hold { frames, receipt: None, last: None }));
+    /// A body of which these frames were read; `is_over` if they are all.
+    pub(crate) fn resumed(frames: Frames<B>, body: Pin<Box<B>>, is_over: bool, guard: Guard) -> Self {
+        let hold = Some(Box::new(Hold { frames, is_over, receipt: None, last: None }));
         Self { inner: Inner::Boxed { body }, guard, hold }
     }
 
@@ -155,6 +157,9 @@ where
             if hold.receipt.is_some() {
                 return hold.poll_end(cx);
             }
+            if hold.is_over {
+                return Poll::Ready(None);
+            }
         }
         let frame = ready!(this.guard.watch(|| this.inner.as_mut().poll_frame(cx)));
         match &frame {
@@ -169,9 +174,15 @@ where
             None => this.guard.end(End::Answered),
         }
         if let Some(receipt) = this.guard.take_receipt() {
+            // Trailers may follow what was announced.
+            let is_over = frame.is_none();
             let last = frame.and_then(Result::ok);
-            let hold =
-                this.hold.insert(Box::new(Hold { frames: Frames::<B>::new(), receipt: Some(receipt), last }));
+            let hold = this.hold.insert(Box::new(Hold {
+                frames: Frames::<B>::new(),
+                is_over,
+                receipt: Some(receipt),
+                last,
+            }));
             return hold.poll_end(cx);
         }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))

@@ -122,11 +122,12 @@ where
                 },
                 StateProjection::Holding { head, body, frames, bytes } => {
                     let exchange = this.guard.durable();
-                    let ready = body.as_mut().is_none_or(|body| hold(body, frames, bytes, this.guard, cx));
-                    let (Some(head), Some(body)) = (head.take(), body.take()) else { return Poll::Pending };
-                    let frames = mem::take(frames);
-                    let receipt = this.guard.take_receipt().filter(|_| ready);
-                    let body = ResponseBody::resumed(frames, body, take(this.guard));
+                    let (Some(head), Some(mut body)) = (head.take(), body.take()) else {
+                        return Poll::Pending;
+                    };
+                    let is_over = hold(&mut body, frames, bytes, this.guard, cx);
+                    let receipt = this.guard.take_receipt();
+                    let body = ResponseBody::resumed(mem::take(frames), body, is_over, take(this.guard));
                     let response = Response::from_parts(head, body);
                     match (receipt, exchange) {
                         (Some(receipt), Some(exchange)) => {
@@ -168,7 +169,7 @@ fn answer<R: Body>(response: Response<R>, guard: Guard) -> Response<ResponseBody
     response.map(|body| ResponseBody::new(body, guard))
 }
 
-/// Reads a body as far as it is ready; `true` if that is to its end.
+/// Reads a body as far as it is ready; `true` if nothing more will come of it.
 fn hold<R: Body>(
     body: &mut Pin<Box<R>>,
     frames: &mut Frames<R>,
@@ -186,7 +187,7 @@ fn hold<R: Body>(
             Poll::Ready(Some(Err(error))) => {
                 guard.end(End::BodyFailed);
                 frames.push_back(Err(error));
-                return false;
+                return true;
             }
             Poll::Ready(Some(Ok(frame))) => {
                 guard.frame(&frame);

@@ -246,6 +246,25 @@ async fn durable_streams_end_when_their_record_is_stored() {
 }
 
 #[tokio::test]
+async fn a_body_that_was_read_to_its_end_is_not_asked_again() {
+    let (layer, sink) = layer(|layer| layer.delivery(Delivery::Durable));
+    let app = tower::service_fn(|_: Request<RequestBody<Full<Bytes>>>| {
+        // Such a stream panics when it is polled after its end.
+        let frames = futures_util::stream::unfold(0, |count| {
+            let frame = Ok::<_, Infallible>(http_body::Frame::data(Bytes::from("x")));
+            std::future::ready((count < 2).then_some((frame, count + 1)))
+        });
+        let body = http_body_util::StreamBody::new(frames);
+        std::future::ready(Ok::<_, Infallible>(Response::new(body)))
+    });
+    let mut call = layer.layer(app).oneshot(refund()).boxed();
+    assert!((&mut call).now_or_never().is_none());
+    sink.answer(Ok(()));
+    assert_eq!(collect(call.await.unwrap().into_body()).await.0, "xx");
+    only(&sink.0.records);
+}
+
+#[tokio::test]
 async fn a_durable_answer_of_known_length_keeps_its_last_bytes_back() {
     let (layer, sink) = layer(|layer| layer.delivery(Delivery::Durable));
     // More than is held back as a whole.
