@@ -239,19 +239,10 @@ impl Collector {
         pressure: Arc<Pressure>,
     ) -> Result<(), StartError> {
         let listen_error = |address: String| move |source| StartError::Listen { address, source };
-        if let Some(address) = config.listen.health {
-            let listener = health::bind(address).await.map_err(listen_error(address.to_string()))?;
-            self.health_address = listener.local_addr().ok();
-            let state = Health {
-                committer: self.committer.clone(),
-                ledger: self.ledger.clone(),
-                metrics,
-                pressure,
-                failed: self.failed.clone(),
-                closing: self.intake.closing().clone(),
-            };
-            self.servers.spawn(health::serve(listener, state, self.end.clone()));
-        }
+        let health = match config.listen.health {
+            Some(address) => Some(health::bind(address).await.map_err(listen_error(address.to_string()))?),
+            None => None,
+        };
         if let Some(path) = &config.listen.socket {
             let bound = bind_socket(path).await.map_err(listen_error(path.display().to_string()))?;
             let (listener, file) = bound;
@@ -267,6 +258,19 @@ impl Collector {
             let server =
                 self.server().serve_with_incoming_shutdown(incoming, self.end.clone().cancelled_owned());
             self.servers.spawn(server);
+        }
+        // Last: who is told that the collector is ready can reach it.
+        if let Some(listener) = health {
+            self.health_address = listener.local_addr().ok();
+            let state = Health {
+                committer: self.committer.clone(),
+                ledger: self.ledger.clone(),
+                metrics,
+                pressure,
+                failed: self.failed.clone(),
+                closing: self.intake.closing().clone(),
+            };
+            self.servers.spawn(health::serve(listener, state, self.end.clone()));
         }
         Ok(())
     }
