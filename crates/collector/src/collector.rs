@@ -4,21 +4,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use sidetrail_archive::key::{Home, Id};
-use sidetrail_archive::manifest::{MakeError, PublishedKey};
-use sidetrail_archive::store::{OpenError, Store};
+use sidetrail_archive::manifest::MakeError;
+use sidetrail_archive::store::OpenError;
 use sidetrail_spool::{Bounds, Committer, Hooks, Options, OsFs, Writer};
-use sidetrail_wire::ingest::v1::ingest_server::IngestServer;
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::transport::Server;
 
-use crate::config::{Config, TrailConfig};
+use crate::config::Config;
 use crate::environment::Environment;
 use crate::health::{self, Health};
 use crate::identity::{self, IdentityError};
@@ -27,20 +22,9 @@ use crate::ledger::SharedLedger;
 use crate::listen::{SocketFile, bind_socket};
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
-use crate::trail::{Progress, Shipper, StateError, StoreDestination, Surroundings, Trail, Worker};
-use crate::{MAX_BATCH_BYTES, trail};
+use crate::trail::{Opener, Worker};
+use crate::{serve, trail};
 
-/// What a sender may have under way before it waits to hear that it was read: as much as the layer puts into a batch. With
-/// HTTP/2's own 64 KiB it would wait after every fifty records.
-const WINDOW: u32 = 1 << 20;
-/// HTTP/2's own 16 KiB are a dozen records.
-const MAX_FRAME: u32 = 1 << 16;
-/// Streams of one connection. A sender needs one.
-const MAX_STREAMS_PER_CONNECTION: u32 = 8;
-/// A connection that does not answer a ping is half-open.
-const KEEPALIVE: Duration = Duration::from_secs(20);
-/// What a batch's message may have beside its events.
-const MESSAGE_OVERHEAD: usize = 64 << 10;
 /// How often a shutdown looks whether the trails are through.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
 
@@ -141,10 +125,18 @@ impl Collector {
         let metrics = Arc::new(Metrics::new());
         let failed = CancellationToken::new();
         let collector = identity::collector_id(&directory, &*environment)?;
-        forget_other_trails(&committer, &config).map_err(spool_error)?;
+        trail::forget_others(&committer, &config).map_err(spool_error)?;
+        let opener = Opener {
+            config: &config,
+            collector,
+            committer: &committer,
+            ledger: &ledger,
+            metrics: &metrics,
+            environment: &environment,
+        };
         let mut trails = Vec::new();
         for trail in &config.trails {
-            let worker = start_trail(trail, &config, collector, &committer, &ledger, &metrics, &environment)?;
+            let worker = opener.start(trail)?;
             let mut wakers = wakers.lock().unwrap_or_else(PoisonError::into_inner);
             wakers.push(Box::new(worker.waker()));
             trails.push((trail.name.to_string(), worker));
@@ -248,15 +240,15 @@ impl Collector {
             let (listener, file) = bound;
             self._socket = Some(file);
             let incoming = UnixListenerStream::new(listener);
-            let server =
-                self.server().serve_with_incoming_shutdown(incoming, self.end.clone().cancelled_owned());
+            let server = serve::router(&self.intake)
+                .serve_with_incoming_shutdown(incoming, self.end.clone().cancelled_owned());
             self.servers.spawn(server);
         }
         if let Some(address) = config.listen.tcp {
             let listener = TcpListener::bind(address).await.map_err(listen_error(address.to_string()))?;
             let incoming = TcpListenerStream::new(listener);
-            let server =
-                self.server().serve_with_incoming_shutdown(incoming, self.end.clone().cancelled_owned());
+            let server = serve::router(&self.intake)
+                .serve_with_incoming_shutdown(incoming, self.end.clone().cancelled_owned());
             self.servers.spawn(server);
         }
         // Last: who is told that the collector is ready can reach it.
@@ -273,19 +265,6 @@ impl Collector {
             self.servers.spawn(health::serve(listener, state, self.end.clone()));
         }
         Ok(())
-    }
-
-    fn server(&self) -> tonic::transport::server::Router {
-        let service = IngestServer::new(self.intake.clone())
-            .max_decoding_message_size(MAX_BATCH_BYTES + MESSAGE_OVERHEAD);
-        Server::builder()
-            .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
-            .max_frame_size(MAX_FRAME)
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_keepalive_timeout(Some(KEEPALIVE))
-            .add_service(service)
     }
 }
 
@@ -305,80 +284,4 @@ fn hooks(wakers: &Wakers, pressure: &Arc<Pressure>) -> Hooks {
         }),
         room: Box::new(move || room.queue().notify_waiters()),
     }
-}
-
-/// A trail that is not in the configuration any more must not hold back the spool for ever.
-fn forget_other_trails(
-    committer: &Committer<SharedLedger>,
-    config: &Config,
-) -> Result<(), sidetrail_spool::Error> {
-    let cursors = committer.cursors();
-    let known: Vec<_> =
-        config.trails.iter().map(|trail| Progress::cursor_name(trail.name.as_str())).collect();
-    for name in cursors.positions().into_keys().filter(|name| !known.contains(name)) {
-        tracing::warn!(
-            cursor = name,
-            "a trail is gone from the configuration; what it had not shipped is given up"
-        );
-        cursors.remove(&name)?;
-    }
-    Ok(())
-}
-
-fn start_trail(
-    trail: &TrailConfig,
-    config: &Config,
-    collector: Id,
-    committer: &Committer<SharedLedger>,
-    ledger: &SharedLedger,
-    metrics: &Arc<Metrics>,
-    environment: &Arc<dyn Environment>,
-) -> Result<Worker, StartError> {
-    let name = trail.name.to_string();
-    let env = |variable: &str| std::env::var(variable).ok();
-    let store = Store::open_or_create(&trail.destination, &env)
-        .map_err(|source| StartError::Destination { trail: name.clone(), source })?;
-    let signer = identity::signer(&config.spool.directory, trail.key.as_deref())?;
-    let home = Home::new(store.prefix().cloned(), config.account.clone());
-    let (key, object) = PublishedKey::seal(home.clone(), &*signer)
-        .map_err(|source| StartError::PublicKey { trail: name.clone(), source })?;
-    let accepted = ledger.totals().accepted;
-    let progress = Progress::load(&committer.cursors(), &name, committer.durable(), accepted).map_err(
-        |error: StateError| StartError::Trail { trail: name.clone(), reason: crate::chain(&error) },
-    )?;
-    tracing::info!(
-        trail = name,
-        destination = store.name(),
-        key = %signer.key_id(),
-        queued = progress.queued(accepted),
-        "trail opened"
-    );
-
-    let readers = {
-        let committer = committer.clone();
-        Box::new(move |position| committer.reader(position))
-    };
-    let shipper = Shipper::new(
-        Trail {
-            name: trail.name.clone(),
-            home,
-            region: config.region.clone(),
-            collector,
-            rotate: trail.rotate.clone(),
-            signer,
-            public_key: (key, Bytes::from(object)),
-        },
-        StoreDestination::new(store, Handle::current()),
-        committer.cursors(),
-        readers,
-        progress,
-    );
-    let (ledger, release) = (ledger.clone(), committer.clone());
-    let surroundings = Surroundings {
-        environment: Arc::clone(environment),
-        metrics: metrics.trail(&name),
-        accepted: Box::new(move || ledger.totals().accepted),
-        shipped: Box::new(move || release.release()),
-    };
-    trail::Worker::start(shipper, surroundings).map_err(StartError::Thread)
 }

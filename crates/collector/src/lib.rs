@@ -20,6 +20,7 @@ mod ledger;
 mod listen;
 mod metrics;
 mod pressure;
+mod serve;
 mod trail;
 
 pub use collector::{Collector, Ended, StartError};

@@ -2,11 +2,12 @@
 
 mod batch;
 mod destination;
+mod open;
 mod shipper;
 mod state;
 mod worker;
 
-pub(crate) use destination::StoreDestination;
-pub(crate) use shipper::{Shipped, Shipper, Trail};
-pub(crate) use state::{Counts, Progress, StateError};
-pub(crate) use worker::{Surroundings, Worker};
+pub(crate) use open::{Opener, forget_others};
+pub(crate) use shipper::Shipped;
+pub(crate) use state::Counts;
+pub(crate) use worker::Worker;

@@ -1,6 +1,8 @@
 //! The configuration file: YAML, every key known, every value checked before anything is opened.
 
-use std::net::SocketAddr;
+mod listen;
+mod trail;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,12 +10,13 @@ use bytesize::ByteSize;
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sidetrail_archive::key::{Account, Region, Trail};
+use sidetrail_archive::key::{Account, Region};
+
+pub use listen::Listen;
+pub use trail::{Rotate, TrailConfig};
 
 /// A spool needs room for a few segments, or nothing can be written while one is shipped.
 const MIN_BUDGET_SEGMENTS: u64 = 4;
-/// The longest path a Unix socket can have on Linux, without its terminating zero.
-const MAX_SOCKET_PATH: usize = 107;
 /// CloudTrail has no more in a region either.
 const MAX_TRAILS: usize = 5;
 
@@ -42,20 +45,6 @@ pub struct Config {
     #[serde(default = "default_shutdown_timeout")]
     #[schemars(with = "String")]
     pub shutdown_timeout: SignedDuration,
-}
-
-/// Where applications and probes reach the collector.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Listen {
-    /// Unix socket for applications, e.g. `/run/sidetrail/collector.sock`.
-    pub socket: Option<PathBuf>,
-    /// TCP address for applications, e.g. `127.0.0.1:4319`. Loopback only: the protocol is plaintext there.
-    #[schemars(with = "Option<String>")]
-    pub tcp: Option<SocketAddr>,
-    /// HTTP address of `/livez`, `/readyz` and `/metrics`, e.g. `127.0.0.1:9464`.
-    #[schemars(with = "Option<String>")]
-    pub health: Option<SocketAddr>,
 }
 
 /// Where events are kept until they are in the bucket.
@@ -95,41 +84,6 @@ impl Intents {
     #[must_use]
     pub fn grace(&self) -> Duration {
         self.grace.unsigned_abs()
-    }
-}
-
-/// One trail: which bucket, and how it is filled.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TrailConfig {
-    /// Name of the trail: 3 to 128 letters, digits and `._-`. It is part of the evidence, so it stays.
-    #[schemars(with = "String", regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{1,126}[A-Za-z0-9]$"))]
-    pub name: Trail,
-    /// A local directory, or `s3://bucket` or `s3://bucket/prefix` with the usual `AWS_*` variables.
-    pub destination: String,
-    /// When a log file is finished.
-    #[serde(default)]
-    pub rotate: Rotate,
-    /// Private key that signs the manifests: PEM, PKCS#8, Ed25519. Where it is left out, one is made in the spool
-    /// directory at the first start.
-    pub key: Option<PathBuf>,
-}
-
-/// When a log file is finished: whichever comes first.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Rotate {
-    /// Records in it before compression, e.g. `16MiB`. From `64KiB` to `40MiB`.
-    #[schemars(with = "String")]
-    pub size: ByteSize,
-    /// Age of its first record in the collector, e.g. `60s`. From `100ms` to `1h`.
-    #[schemars(with = "String")]
-    pub age: SignedDuration,
-}
-
-impl Default for Rotate {
-    fn default() -> Self {
-        Self { size: ByteSize::mib(16), age: SignedDuration::from_secs(60) }
     }
 }
 
@@ -187,7 +141,7 @@ impl Config {
 
     /// Checks what the types cannot: ranges, and values that depend on each other.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.check_listen()?;
+        self.listen.check()?;
         let segment = self.spool.segment.as_u64();
         range("spool.segment", self.spool.segment, ByteSize::mib(1), ByteSize::mib(256))?;
         if self.spool.budget.as_u64() < MIN_BUDGET_SEGMENTS * segment {
@@ -207,41 +161,15 @@ impl Config {
             );
         }
         for (index, trail) in self.trails.iter().enumerate() {
-            let field = |name: &str| format!("trails[{index}].{name}");
             if self.trails[..index].iter().any(|other| other.name == trail.name) {
-                return wrong(&field("name"), format!("{} is the name of an earlier trail", trail.name));
+                let problem = format!("{} is the name of an earlier trail", trail.name);
+                return wrong(&format!("trails[{index}].name"), problem);
             }
-            range(&field("rotate.size"), trail.rotate.size, ByteSize::kib(64), ByteSize::mib(40))?;
-            let (min, max) = (SignedDuration::from_millis(100), SignedDuration::from_hours(1));
-            range(&field("rotate.age"), trail.rotate.age, min, max)?;
+            trail.check(&format!("trails[{index}]"))?;
         }
         let (min, max) = (SignedDuration::from_secs(1), SignedDuration::from_hours(1));
         range("intents.grace", self.intents.grace, min, max)?;
         range("shutdown_timeout", self.shutdown_timeout, SignedDuration::ZERO, SignedDuration::from_hours(1))
-    }
-
-    fn check_listen(&self) -> Result<(), ConfigError> {
-        if self.listen.socket.is_none() && self.listen.tcp.is_none() {
-            return wrong(
-                "listen",
-                "needs socket or tcp, or no application can reach the collector".to_owned(),
-            );
-        }
-        if let Some(socket) = &self.listen.socket
-            && socket.as_os_str().len() > MAX_SOCKET_PATH
-        {
-            return wrong(
-                "listen.socket",
-                format!("is longer than {MAX_SOCKET_PATH} bytes: {}", socket.display()),
-            );
-        }
-        match self.listen.tcp {
-            Some(address) if !address.ip().is_loopback() => wrong(
-                "listen.tcp",
-                format!("{address} is not a loopback address, and the protocol is plaintext there"),
-            ),
-            _ => Ok(()),
-        }
     }
 
     /// The JSON Schema of the configuration file.

@@ -1,0 +1,56 @@
+//! What a trail is told.
+
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+use jiff::SignedDuration;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use sidetrail_archive::key::Trail;
+
+use super::{ConfigError, range};
+
+/// One trail: which bucket, and how it is filled.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrailConfig {
+    /// Name of the trail: 3 to 128 letters, digits and `._-`. It is part of the evidence, so it stays.
+    #[schemars(with = "String", regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{1,126}[A-Za-z0-9]$"))]
+    pub name: Trail,
+    /// A local directory, or `s3://bucket` or `s3://bucket/prefix` with the usual `AWS_*` variables.
+    pub destination: String,
+    /// When a log file is finished.
+    #[serde(default)]
+    pub rotate: Rotate,
+    /// Private key that signs the manifests: PEM, PKCS#8, Ed25519. Where it is left out, one is made in the spool
+    /// directory at the first start.
+    pub key: Option<PathBuf>,
+}
+
+/// When a log file is finished: whichever comes first.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rotate {
+    /// Records in it before compression, e.g. `16MiB`. From `64KiB` to `40MiB`.
+    #[schemars(with = "String")]
+    pub size: ByteSize,
+    /// Age of its first record in the collector, e.g. `60s`. From `100ms` to `1h`.
+    #[schemars(with = "String")]
+    pub age: SignedDuration,
+}
+
+impl Default for Rotate {
+    fn default() -> Self {
+        Self { size: ByteSize::mib(16), age: SignedDuration::from_secs(60) }
+    }
+}
+
+impl TrailConfig {
+    /// Checks what the types cannot. `at` is where in the configuration this is, e.g. `trails[0]`.
+    pub(super) fn check(&self, at: &str) -> Result<(), ConfigError> {
+        let (min, max) = (ByteSize::kib(64), ByteSize::mib(40));
+        range(&format!("{at}.rotate.size"), self.rotate.size, min, max)?;
+        let (min, max) = (SignedDuration::from_millis(100), SignedDuration::from_hours(1));
+        range(&format!("{at}.rotate.age"), self.rotate.age, min, max)
+    }
+}
