@@ -5,6 +5,7 @@ mod basic;
 #[cfg(feature = "mtls")]
 mod certificate;
 mod chain;
+mod claimed;
 mod claims;
 #[cfg(test)]
 mod hostile;

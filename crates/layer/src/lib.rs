@@ -99,7 +99,7 @@
 //! | `requestParameters` | path, query and body (JSON, a form, a gRPC message) in one object. A name that is taken twice: query parameters go under `query`, body members under `body` |
 //! | `responseElements` | [`Audit::response_element`], [`Rule::response_elements`]; at [`Level::RequestResponse`] the body |
 //! | `errorCode`, `errorMessage` | status or gRPC status, [`Audit::error`], `ClientClosedRequest`, `InternalFailure` |
-//! | `additionalEventData` | OpenTelemetry's names: `http.route`, `http.response.status_code`, `trace_id`, …; `durationMs`, `identitySource`, `identityError`; [`change`](Audit::change) |
+//! | `additionalEventData` | OpenTelemetry's names: `http.route`, `http.response.status_code`, `trace_id`, …; `durationMs`, `identitySource`, `identityError`, `claimedIdentity`; [`change`](Audit::change) |
 //! | `requestID` | `x-request-id`, else the event's id |
 //!
 //! [`guide::capture`] and [`guide::redaction`] say more of bodies and secrets.

@@ -5,7 +5,7 @@ use std::{any::type_name, fmt, panic::AssertUnwindSafe, sync::Arc};
 use http::request::Parts;
 use sidetrail_record::UserIdentity;
 
-use super::{Identity, JwtClaims};
+use super::{Identity, JwtClaims, claimed::Claimed};
 use crate::capture::{Fields, push_string};
 
 /// What a place says of a request.
@@ -62,6 +62,8 @@ pub(crate) struct Heard {
     caller: Option<(usize, Caller)>,
     /// The first that refused.
     refusal: Option<(usize, &'static str)>,
+    /// Where nobody answered.
+    claimed: Option<Claimed>,
 }
 
 /// The caller, as the record has it.
@@ -70,6 +72,7 @@ pub(crate) struct Who<'a> {
     source: &'a str,
     refusal: Option<(&'a str, &'static str)>,
     prior_actors: Vec<String>,
+    claimed: Option<&'a Claimed>,
 }
 
 impl Chain {
@@ -100,11 +103,14 @@ impl Chain {
                 Ok(Answer::Refused(_) | Answer::Nobody) | Err(_) => {}
             }
         }
+        if heard.caller.is_none() {
+            heard.claimed = Claimed::of(parts);
+        }
         heard
     }
 
     /// Writes out what was heard.
-    pub(crate) fn who(&self, heard: &Heard) -> Who<'_> {
+    pub(crate) fn who<'a>(&'a self, heard: &'a Heard) -> Who<'a> {
         let name = |index: usize| self.0.get(index).map_or("none", |place| &*place.name);
         let (identity, source, prior_actors) = match &heard.caller {
             Some((index, Caller::Identity(identity))) => (Some(identity.clone()), name(*index), Vec::new()),
@@ -122,6 +128,7 @@ impl Chain {
                 .map(|(index, code)| (name(index), code))
                 .filter(|(name, _)| *name != source),
             prior_actors,
+            claimed: heard.claimed.as_ref(),
         }
     }
 }
@@ -129,7 +136,13 @@ impl Chain {
 impl Who<'_> {
     /// What a handler says of its caller is the last word.
     pub(crate) fn by_handler(identity: Identity) -> Self {
-        Self { identity: identity.into(), source: "handler", refusal: None, prior_actors: Vec::new() }
+        Self {
+            identity: identity.into(),
+            source: "handler",
+            refusal: None,
+            prior_actors: Vec::new(),
+            claimed: None,
+        }
     }
 
     /// Adds what `userIdentity` has no room for.
@@ -137,6 +150,9 @@ impl Who<'_> {
         fields.string("identitySource", self.source);
         if let Some((name, code)) = self.refusal {
             fields.string("identityError", &format!("{name}: {code}"));
+        }
+        if let Some(claimed) = self.claimed {
+            claimed.describe(fields);
         }
         if !self.prior_actors.is_empty() {
             fields.member("priorActors", |out| {

@@ -135,12 +135,14 @@ async fn journey(server: &Server, sink: &sidetrail::MemorySink) -> Value {
 }
 
 #[tokio::test]
-async fn who_only_an_extractor_knows_is_anonymous() {
+async fn who_only_an_extractor_knows_is_anonymous_and_claimed() {
     let (layer, sink) = layer(|builder| builder);
     let server = Server::start(app().layer(layer)).await;
     let welcome = journey(&server, &sink).await;
     assert_eq!(welcome["userIdentity"], json!({ "type": "Unknown", "principalId": "anonymous" }));
     assert_eq!(welcome["additionalEventData"]["identitySource"], "none");
+    // Whom the token names is told, and not believed.
+    assert_eq!(welcome["additionalEventData"]["claimedIdentity"], json!({ "subject": "b@b.com" }));
     server.stop().await;
     assert!(sink.take().is_empty(), "exactly one each");
 }
@@ -157,6 +159,7 @@ async fn the_layer_can_be_told_where_to_look() {
     assert_eq!(welcome["userIdentity"]["type"], "WebIdentityUser");
     assert_eq!(welcome["userIdentity"]["principalId"], "b@b.com");
     assert_eq!(welcome["additionalEventData"]["identitySource"], "bearer");
+    assert_eq!(welcome["additionalEventData"]["claimedIdentity"], Value::Null);
     server.stop().await;
     assert!(sink.take().is_empty(), "exactly one each");
 }
