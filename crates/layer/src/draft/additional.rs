@@ -1,8 +1,8 @@
 //! `additionalEventData` of a record: OpenTelemetry's attribute names where it has one.
 
-use sidetrail_record::{Json, limits};
+use sidetrail_record::limits;
 
-use super::Draft;
+use super::{Draft, Ended};
 use crate::{
     capture::{Fields, push_string},
     identity::Who,
@@ -12,9 +12,9 @@ use crate::{
 const MAX_HEADER_BYTES: usize = 8 * 1024;
 
 impl Draft {
-    pub(super) fn additional(&self, who: &Who<'_>, template: &str) -> Option<Json> {
+    pub(super) fn additional(&self, ended: &Ended, who: &Who<'_>, template: &str) -> Option<String> {
         const USUAL: usize = 384;
-        let (request, answer) = (&self.ended.tee, &self.ended.answer);
+        let (request, answer) = (&ended.tee, &ended.answer);
         let mut fields = Fields::with_capacity(USUAL);
         fields.string("http.request.method", self.exchange.method.as_str());
         let is_known = self.exchange.route.known().is_some();
@@ -45,7 +45,7 @@ impl Draft {
         who.describe(&mut fields);
         self.exchange.addresses.describe(&mut fields);
         self.headers(&mut fields);
-        if let Some(change) = self.ended.additions.change.json() {
+        if let Some(change) = ended.additions.change.json() {
             fields.member("change", |out| out.push_str(&change));
         }
         fields.finish()

@@ -1,13 +1,15 @@
 //! Messages as they go over the wire. An event is encoded once, when it gets its number: what is sent, and sent again,
 //! are the same bytes.
 
+mod call;
+
 use prost::{
     Message,
     encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len, uint64},
 };
-use sidetrail_wire::ingest::v1::{Call, Dropped};
+use sidetrail_wire::ingest::v1::Dropped;
 
-use crate::Draft;
+pub(super) use self::call::call;
 
 /// `DeliverRequest.batch` and `Batch.events`.
 const BATCH: u32 = 2;
@@ -24,11 +26,6 @@ pub(super) enum Kind {
     Call = 2,
     Dropped = 4,
     Intent = 5,
-}
-
-/// The record of a call, as the payload of an event.
-pub(super) fn call(draft: Draft) -> Vec<u8> {
-    Call::from(draft.into_record()).encode_to_vec()
 }
 
 /// An element of `Batch.events` with this payload, itself encoded. `completes` is 0 where there is no intent.
