@@ -78,15 +78,16 @@ impl Draft {
 
 /// Trace id and span id of a W3C `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`.
 fn trace_context(header: &[u8]) -> Option<(&str, &str)> {
-    let is_id = |text: &&str, length: usize| {
-        text.len() == length
-            && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-            && text.bytes().any(|byte| byte != b'0')
+    let id = |bytes| {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let is_hex = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        (is_hex && text.bytes().any(|byte| byte != b'0')).then_some(text)
     };
-    let mut parts = std::str::from_utf8(header).ok()?.split('-').skip(1);
-    let trace = parts.next().filter(|text| is_id(text, 32))?;
-    let span = parts.next().filter(|text| is_id(text, 16))?;
-    Some((trace, span))
+    let [_, _, b'-', rest @ ..] = header else { return None };
+    let (trace, rest) = rest.split_at_checked(32)?;
+    let (span, rest) = rest.strip_prefix(b"-")?.split_at_checked(16)?;
+    // Versions to come may have more behind the flags.
+    rest.starts_with(b"-").then_some((id(trace)?, id(span)?))
 }
 
 #[cfg(test)]
@@ -100,6 +101,10 @@ mod tests {
         assert!(!parse("00-00000000000000000000000000000000-00f067aa0ba902b7-01"));
         assert!(!parse("00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-01"));
         assert!(!parse("00-4bf92f3577b34da6a3ce929d0e0e4736"));
+        assert!(!parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7"));
+        assert!(!parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b70-1"));
+        assert!(!parse("00-4bf92f3577b34da6a3ce929d0e0e473G-00f067aa0ba902b7-01"));
+        assert!(parse("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-the-future"));
         assert!(!parse(""));
     }
 }
