@@ -3,7 +3,7 @@
 //! One thread calls axum routers that differ in their middleware only, in turn, round after round, so that whatever else
 //! happens on the machine hits all alike; the fastest round counts. What works in the background (the sender and a
 //! collector that acks at once, over a real Unix socket; the writer of log lines) runs while it is measured, on threads
-//! of its own, and has caught up before the next round. Nothing is dropped: that is checked. The collector reads no more
+//! of its own, and has caught up before the next round: nothing is dropped. The collector reads no more
 //! of a batch than it needs for its ack, since it is the service that is measured.
 //!
 //! Then wrk asks the example service over HTTP/1.1, which is bare, has the layer, or has `TraceLayer`, in turn. What is
@@ -217,6 +217,7 @@ fn report(
         ),
         "wrk_ratio_to_bare": throughput.map(|it| shared::round(it.saturated.ratio)),
         "wrk_added_cpu_us": throughput.map(|it| shared::round(it.saturated.added_cpu_us)),
+        "wrk_dropped": throughput.map(|it| it.dropped),
         "wrk_ratio_to_bare_tracelayer": throughput.map(|it| shared::round(it.traced.ratio)),
         "wrk_added_cpu_us_tracelayer": throughput.map(|it| shared::round(it.traced.added_cpu_us)),
         "wrk_bare_per_second": throughput.map(|it| it.saturated.bare_per_second.round()),

@@ -8,6 +8,8 @@ use std::{
     },
 };
 
+use bytes::{Bytes, BytesMut};
+
 use super::{
     deadlines::Waiter,
     encode::{self, Kind},
@@ -21,10 +23,13 @@ const REFUSED: AuditUnavailable = AuditUnavailable::new("the audit log refused t
 const OVERFLOW: &str = "overflow";
 const TOO_LARGE: &str = "too large";
 
+/// What a record may leave behind in the place where calls are written.
+const MAX_SCRATCH: usize = 64 * 1024;
+
 #[derive(Debug)]
 struct Entry {
     /// As it is [encoded](encode::event).
-    event: Box<[u8]>,
+    event: Bytes,
     waiter: Option<Waiter>,
     /// The number of an intent, to be taken back should the collector refuse it.
     intent: Option<Arc<AtomicU64>>,
@@ -62,6 +67,10 @@ pub(super) struct Backlog {
     sent: usize,
     /// The last number given.
     last: u64,
+    /// Where events are written: memory for many of them at once.
+    buffer: BytesMut,
+    /// Where a call is written first, since its length comes before it.
+    scratch: Vec<u8>,
 }
 
 impl Backlog {
@@ -82,18 +91,22 @@ impl Backlog {
             let mut announced = None;
             let number = intent.as_ref().map_or(0, |number| number.load(Ordering::Relaxed));
             let event = match content {
-                Content::Draft(draft) => encode::event(first, Kind::Call, &encode::call(*draft), number),
-                Content::Call(call) => encode::event(first, Kind::Call, &call, number),
+                Content::Draft(draft) => {
+                    self.scratch.clear();
+                    encode::write_call(*draft, &mut self.scratch);
+                    encode::event(first, Kind::Call, &self.scratch, number, &mut self.buffer)
+                }
+                Content::Call(call) => encode::event(first, Kind::Call, &call, number, &mut self.buffer),
                 Content::Intent(call) => {
                     if let Some(number) = &intent {
                         number.store(first, Ordering::Relaxed);
                     }
                     announced = intent;
-                    encode::event(first, Kind::Intent, &call, 0)
+                    encode::event(first, Kind::Intent, &call, 0, &mut self.buffer)
                 }
                 Content::Dropped(count) => {
                     last = self.last + count;
-                    encode::dropped(first, count, OVERFLOW)
+                    encode::dropped(first, count, OVERFLOW, &mut self.buffer)
                 }
             };
             self.last = last;
@@ -111,6 +124,8 @@ impl Backlog {
                 given_up: false,
             });
         }
+        self.scratch.clear();
+        self.scratch.shrink_to(MAX_SCRATCH);
         inbox.reweigh(estimated, real);
     }
 
@@ -152,7 +167,7 @@ impl Backlog {
         let mut full = false;
         for entry in self.entries.range_mut(self.sent..) {
             if entry.event.len() > limits.bytes && !entry.sent {
-                entry.event = encode::dropped(entry.first, 1, TOO_LARGE);
+                entry.event = encode::dropped(entry.first, 1, TOO_LARGE, &mut self.buffer);
                 entry.give_up();
             }
             full = count == limits.events || count > 0 && size + entry.event.len() > limits.bytes;

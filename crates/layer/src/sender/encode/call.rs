@@ -37,22 +37,29 @@ mod field {
 }
 
 /// The record of a call, as the payload of an event.
-pub(in crate::sender) fn call(mut draft: Draft) -> Vec<u8> {
-    outlined(draft.outline())
+pub(in crate::sender) fn call(draft: Draft) -> Vec<u8> {
+    const USUAL: usize = 1024;
+    let mut out = Vec::with_capacity(USUAL);
+    write_call(draft, &mut out);
+    out
+}
+
+/// As [`call`], at the end of `out`.
+pub(in crate::sender) fn write_call(mut draft: Draft, out: &mut Vec<u8>) {
+    write(draft.outline(), out);
 }
 
 /// What `Call::from(Record::from(outline))` is, encoded, without making either.
-fn outlined(outline: Outline<'_>) -> Vec<u8> {
-    const USUAL: usize = 1024;
+fn write(outline: Outline<'_>, out: &mut Vec<u8>) {
     let nanoseconds = outline.time.and_then(|time| time.unix_seconds().checked_mul(1_000_000_000));
     let (Some(nanoseconds), false, false) = (nanoseconds, outline.source.is_empty(), outline.name.is_empty())
     else {
         // What `Call` has no form for travels in `Call.other`.
-        return Call::from(Record::from(outline)).encode_to_vec();
+        out.append(&mut Call::from(Record::from(outline)).encode_to_vec());
+        return;
     };
-    let mut out = Vec::with_capacity(USUAL);
     let mut bytes = |tag, value: &[u8]| {
-        begin(tag, value.len(), &mut out);
+        begin(tag, value.len(), out);
         out.extend_from_slice(value);
     };
     bytes(field::EVENT_ID, &outline.event_id);
@@ -75,14 +82,13 @@ fn outlined(outline: Outline<'_>) -> Vec<u8> {
         bytes(field::ADDITIONAL_EVENT_DATA, additional.as_bytes());
     }
     bytes(field::OTHER, OTHER);
-    sfixed64::encode(field::TIME, &nanoseconds, &mut out);
-    bool::encode(field::READ_ONLY, &outline.read_only, &mut out);
-    bool::encode(field::MANAGEMENT_EVENT, &!outline.is_data_event, &mut out);
-    message::encode(field::USER_IDENTITY, &wire::UserIdentity::from(outline.identity), &mut out);
+    sfixed64::encode(field::TIME, &nanoseconds, out);
+    bool::encode(field::READ_ONLY, &outline.read_only, out);
+    bool::encode(field::MANAGEMENT_EVENT, &!outline.is_data_event, out);
+    message::encode(field::USER_IDENTITY, &wire::UserIdentity::from(outline.identity), out);
     for resource in outline.resources {
-        message::encode(field::RESOURCES, &wire::Resource::from(resource), &mut out);
+        message::encode(field::RESOURCES, &wire::Resource::from(resource), out);
     }
-    out
 }
 
 #[cfg(test)]
@@ -116,7 +122,8 @@ mod tests {
 
         fn accept(&self, mut draft: Draft) {
             let outline = draft.outline();
-            let encoded = outlined(outline.clone());
+            let mut encoded = Vec::new();
+            write(outline.clone(), &mut encoded);
             let call = Call::from(Record::from(outline));
             assert_eq!(Call::decode(&*encoded).unwrap(), call);
             assert_eq!(encoded.len(), call.encoded_len());
