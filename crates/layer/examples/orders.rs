@@ -38,19 +38,36 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sidetrail::{Audit, AuditLayer, JwtClaims, Resource};
 use tokio::{net::TcpListener, signal, time::sleep};
-use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    trace::{DefaultMakeSpan, DefaultOnResponse, TraceLayer},
+};
+use tracing::Level;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let has = |name: &str| env::args().any(|argument| argument == name);
+    // For benches: `--bare` shows what the layer costs, `--traced` what tower-http's for tracing does.
+    let (is_bare, is_traced) = (has("--bare"), has("--traced"));
+    let log = tracing_subscriber::fmt();
+    let (writer, _guard) = tracing_appender::non_blocking(std::io::stderr());
+    if is_traced {
+        log.json().with_writer(writer).init();
+    } else {
+        log.with_writer(std::io::stderr).init();
+    }
 
     let audit = sidetrail::layer("orders.example.com");
     let listener = TcpListener::bind(listen_address()).await?;
     println!("listening on http://{}", listener.local_addr()?);
 
-    // `--bare` shows what the layer costs.
-    let is_bare = env::args().any(|argument| argument == "--bare");
-    let app = app(Some(audit.clone()).filter(|_| !is_bare));
+    let app = if is_traced {
+        let span = DefaultMakeSpan::new().level(Level::INFO).include_headers(true);
+        let layer = TraceLayer::new_for_http().make_span_with(span);
+        app(None).layer(layer.on_response(DefaultOnResponse::new().level(Level::INFO)))
+    } else {
+        app(Some(audit.clone()).filter(|_| !is_bare))
+    };
     // With the connection's address, records say where a call came from.
     let service = app.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service).with_graceful_shutdown(stopped()).await?;

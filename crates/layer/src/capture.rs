@@ -9,7 +9,7 @@ mod object;
 mod pointer;
 mod tee;
 
-pub(crate) use fields::{Fields, push_string};
+pub(crate) use fields::{Fields, push_number, push_string};
 #[cfg(feature = "grpc-messages")]
 pub(crate) use grpc::Descriptors;
 pub(crate) use object::Object;

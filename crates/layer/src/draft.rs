@@ -2,8 +2,10 @@
 
 mod additional;
 mod content;
+mod outline;
 
 use std::{
+    borrow::Cow,
     fmt, mem,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -11,12 +13,12 @@ use std::{
 
 use sidetrail_record::{EventTime, Record, Resource, limits};
 
+pub(crate) use self::outline::Outline;
 use crate::{
     additions::Additions,
     capture::Tee,
     delivery::Permit,
     exchange::{Answer, Exchange},
-    id,
     identity::Who,
     outcome::{self, End},
     policy::Action,
@@ -83,9 +85,14 @@ impl Draft {
     /// The record, with secrets taken out and within CloudTrail's limits.
     #[must_use]
     pub fn into_record(mut self) -> Record {
-        let exchange = Arc::clone(&self.exchange);
-        let action = Arc::clone(&self.action);
-        let who = match self.ended.additions.identity.take() {
+        self.outline().into()
+    }
+
+    /// What the record says. Takes what the call has left behind.
+    pub(crate) fn outline(&mut self) -> Outline<'_> {
+        let mut ended = mem::take(&mut self.ended);
+        let (exchange, action) = (&*self.exchange, &*self.action);
+        let who = match ended.additions.identity.take() {
             Some(identity) => Who::by_handler(identity),
             None => exchange.policy.chain.who(&exchange.caller),
         };
@@ -93,61 +100,54 @@ impl Draft {
         let template = exchange.route.template(path);
         let name = action.name(&exchange.method, &template);
         if self.end != End::Intended && exchange.route.known().is_none() && action.grpc_service.is_none() {
-            exchange.policy.guesses.note(&exchange.method, &template, &name, self.ended.answer.status);
+            exchange.policy.guesses.note(&exchange.method, &template, &name, ended.answer.status);
         }
         // A gRPC call's path is its name, which routers take as a parameter: tonic's routes end in `{*rest}`.
         let path_parameters = match action.grpc_service {
             Some(_) => Vec::new(),
             None => exchange.route.parameters(&template, path),
         };
-        let resources = self.resources(&path_parameters);
-        let (error_code, error_message) = self.error().unzip();
-        let data_event = action.rule.data_event == Some(true);
-        let mut record = Record {
-            event_version: Some(Record::EVENT_VERSION.to_owned()),
-            event_time: event_time(self.time),
-            event_source: Some(exchange.policy.service.clone()),
-            event_name: Some(name.clone().into_owned()),
-            source_ip_address: Some(
-                exchange.addresses.client.map_or_else(|| "unknown".to_owned(), |client| client.to_string()),
-            ),
+        let resources = self.resources(&mut ended, &path_parameters);
+        let error = self.error(&mut ended);
+        let parameters = self.parameters(&mut ended, path_parameters);
+        let elements = self.elements(&mut ended);
+        let additional = self.additional(&ended, &who, &template);
+        Outline {
+            event_id: exchange.id,
+            time: event_time(self.time),
+            source: &exchange.policy.service,
+            name,
+            client: exchange.addresses.client,
             user_agent: exchange.texts.user_agent().map(|value| action.redactor.header(value)),
-            error_code,
-            error_message,
-            request_parameters: Some(self.parameters(path_parameters)),
-            response_elements: Some(self.elements()),
-            additional_event_data: self.additional(&who, &template),
-            request_id: Some(exchange.request_id()),
-            event_id: Some(id::format(exchange.id)),
-            read_only: Some(action.read_only(&exchange.method)),
-            resources: Some(resources).filter(|resources| !resources.is_empty()),
-            event_type: Some("AwsApiCall".to_owned()),
-            management_event: Some(!data_event),
-            event_category: Some(if data_event { "Data" } else { "Management" }.to_owned()),
-            user_identity: Some(who.identity),
-            ..Record::default()
-        };
-        limits::apply(&mut record);
-        record
+            error,
+            request_id: exchange.request_id(),
+            parameters: within(parameters, "requestParameters", limits::MAX_PARAMETERS),
+            elements: within(elements, "responseElements", limits::MAX_PARAMETERS),
+            additional: within(additional, "additionalEventData", limits::MAX_ADDITIONAL),
+            read_only: action.read_only(&exchange.method),
+            is_data_event: action.rule.data_event == Some(true),
+            resources,
+            identity: who.identity,
+        }
     }
 
     /// What went wrong: what the handler says where the call came to its end, else what the outcome says.
-    fn error(&mut self) -> Option<(String, String)> {
-        let answer = &self.ended.answer;
-        let said = self.ended.additions.error.take().filter(|_| self.end == End::Answered);
-        said.or_else(|| {
-            let (code, message) = outcome::failure(self.end, answer.status, answer.grpc)?;
-            Some((code.to_owned(), message.to_owned()))
-        })
+    fn error(&self, ended: &mut Ended) -> Option<(Cow<'static, str>, Cow<'static, str>)> {
+        let answer = &ended.answer;
+        match ended.additions.error.take().filter(|_| self.end == End::Answered) {
+            Some((code, message)) => Some((code.into(), message.into())),
+            None => outcome::failure(self.end, answer.status, answer.grpc)
+                .map(|(code, message)| (code.into(), message.into())),
+        }
     }
 
     /// What the rule's templates say, then what the handler added.
-    fn resources(&mut self, parameters: &[Parameter<'_>]) -> Vec<Resource> {
+    fn resources(&self, ended: &mut Ended, parameters: &[Parameter<'_>]) -> Vec<Resource> {
         let redactor = &self.action.redactor;
         let templates = self.action.rule.resources.as_deref().unwrap_or_default();
         let mut resources: Vec<Resource> =
             templates.iter().filter_map(|template| template.fill(parameters, redactor)).collect();
-        resources.append(&mut self.ended.additions.resources);
+        resources.append(&mut ended.additions.resources);
         resources.truncate(MAX_RESOURCES);
         let mut room = MAX_RESOURCE_BYTES;
         resources.retain(|Resource { account_id, kind, arn, .. }| {
@@ -156,6 +156,11 @@ impl Draft {
         });
         resources
     }
+}
+
+/// What stands in the place of a JSON text that is too large.
+fn within(text: Option<String>, name: &str, limit: usize) -> Option<String> {
+    text.map(|text| if text.len() > limit { limits::omitted(name, text.len()).into() } else { text })
 }
 
 impl fmt::Debug for Draft {

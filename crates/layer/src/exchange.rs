@@ -3,6 +3,7 @@
 mod texts;
 
 use std::{
+    borrow::Cow,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -115,10 +116,10 @@ impl Exchange {
     }
 
     /// The `requestID`: what the request has as `x-request-id`, else the event's id.
-    pub(crate) fn request_id(&self) -> String {
+    pub(crate) fn request_id(&self) -> Cow<'_, str> {
         match self.texts.request_id() {
             Some(value) => self.policy.redactor.header(value),
-            None => id::format(self.id),
+            None => Cow::Owned(id::format(self.id)),
         }
     }
 

@@ -88,11 +88,13 @@ impl Redactor {
     }
 
     /// The text of a header, unless it is a secret by its looks.
-    pub(crate) fn header(&self, bytes: &[u8]) -> String {
+    pub(crate) fn header<'a>(&self, bytes: &'a [u8]) -> Cow<'a, str> {
         // Nearly all are ASCII, which this is faster to see.
         let text = std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
-        let mut text = self.text(text).into_owned();
-        limits::cut(&mut text, limits::MAX_TEXT);
+        let mut text = self.text(text);
+        if text.len() > limits::MAX_TEXT {
+            limits::cut(text.to_mut(), limits::MAX_TEXT);
+        }
         text
     }
 

@@ -37,5 +37,5 @@ fn problem(exchange: &Exchange, unavailable: AuditUnavailable) -> Bytes {
     fields.number("status", StatusCode::SERVICE_UNAVAILABLE.as_u16().into());
     fields.string("detail", unavailable.reason());
     fields.string("requestId", &exchange.request_id());
-    fields.finish().map_or_else(Bytes::new, |json| Bytes::from(String::from(json)))
+    fields.finish().map_or_else(Bytes::new, Bytes::from)
 }

@@ -2,7 +2,9 @@
 
 mod address;
 mod backlog;
+mod codec;
 mod deadlines;
+mod encode;
 mod inbox;
 mod session;
 

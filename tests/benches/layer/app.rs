@@ -24,7 +24,8 @@ use tower_http::trace::{DefaultMakeSpan, DefaultOnRequest, DefaultOnResponse, Tr
 use tracing::Level;
 use tracing_appender::non_blocking::WorkerGuard;
 
-use crate::sink::{Queue, Server};
+use crate::collector::Server;
+use crate::sink::Queue;
 
 /// The log file is written anew from here on: the disk is not what is measured.
 const LOG_FILE: u64 = 32 << 20;

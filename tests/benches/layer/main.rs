@@ -3,11 +3,16 @@
 //! One thread calls axum routers that differ in their middleware only, in turn, round after round, so that whatever else
 //! happens on the machine hits all alike; the fastest round counts. What works in the background (the sender and a
 //! collector that acks at once, over a real Unix socket; the writer of log lines) runs while it is measured, on threads
-//! of its own, and has caught up before the next round. Nothing is dropped: that is checked.
+//! of its own, and has caught up before the next round: nothing is dropped. The collector reads no more
+//! of a batch than it needs for its ack, since it is the service that is measured.
+//!
+//! Then wrk asks the example service over HTTP/1.1, which is bare, has the layer, or has `TraceLayer`, in turn. What is
+//! compared is requests per second, and the CPU that the whole process of the service takes for each.
 //!
 //! Instructions are those of the calling thread, counted by valgrind where it is installed.
 
 mod app;
+mod collector;
 mod instructions;
 mod otel;
 #[path = "../shared.rs"]
@@ -210,10 +215,15 @@ fn report(
         "ratio_to_otel": shared::round(
             added_ns(Middleware::Sender, Call::Get) / added_ns(Middleware::Otel, Call::Get)
         ),
-        "wrk_ratio_to_bare": throughput.map(|throughput| shared::round(throughput.saturated.ratio)),
-        "wrk_bare_per_second": throughput.map(|throughput| throughput.saturated.bare.round()),
-        "wrk_ratio_to_bare_waiting": throughput.map(|throughput| shared::round(throughput.waiting.ratio)),
-        "wrk_bare_per_second_waiting": throughput.map(|throughput| throughput.waiting.bare.round()),
+        "wrk_ratio_to_bare": throughput.map(|it| shared::round(it.saturated.ratio)),
+        "wrk_added_cpu_us": throughput.map(|it| shared::round(it.saturated.added_cpu_us)),
+        "wrk_dropped": throughput.map(|it| it.dropped),
+        "wrk_ratio_to_bare_tracelayer": throughput.map(|it| shared::round(it.traced.ratio)),
+        "wrk_added_cpu_us_tracelayer": throughput.map(|it| shared::round(it.traced.added_cpu_us)),
+        "wrk_bare_per_second": throughput.map(|it| it.saturated.bare_per_second.round()),
+        "wrk_bare_cpu_us": throughput.map(|it| shared::round(it.saturated.bare_cpu_us)),
+        "wrk_ratio_to_bare_waiting": throughput.map(|it| shared::round(it.waiting.ratio)),
+        "wrk_bare_per_second_waiting": throughput.map(|it| it.waiting.bare_per_second.round()),
         "requests": arguments.requests,
         "rounds": arguments.rounds,
         "load": load,

@@ -86,7 +86,7 @@ fn write(operation: &PatchOperation, resource: Option<&str>, redactor: &Redactor
     if let Some(resource) = resource {
         fields.member("resource", |out| push_string(out, &redactor.text(resource.into())));
     }
-    fields.finish().map(String::from)
+    fields.finish()
 }
 
 fn redacted(value: &Value, operation: &PatchOperation, redactor: &Redactor) -> Option<String> {

@@ -1,7 +1,5 @@
 //! JSON objects written member by member, names known to differ.
 
-use sidetrail_record::Json;
-
 /// The text of an object without its closing brace; empty before the first member.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fields(String);
@@ -75,14 +73,14 @@ impl Fields {
         });
     }
 
-    /// The object; `None` if it has no members.
-    pub(crate) fn finish(mut self) -> Option<Json> {
+    /// The object's text; `None` if it has no members.
+    pub(crate) fn finish(mut self) -> Option<String> {
         if self.0.is_empty() {
             return None;
         }
         self.0.push('}');
         // Names and strings go through `push_string`, values are written as JSON by whoever adds them.
-        Some(Json::from_trusted(self.0))
+        Some(self.0)
     }
 
     fn separate(&mut self) {

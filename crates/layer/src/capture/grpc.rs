@@ -120,7 +120,7 @@ fn omitted(reason: &str, size: u64) -> String {
     fields.string("reason", reason);
     fields.flag("omitted", true);
     fields.number("originalSize", size);
-    fields.finish().map_or_else(|| "null".to_owned(), String::from)
+    fields.finish().unwrap_or_else(|| "null".to_owned())
 }
 
 /// A text that ends with an error where it gets too long.

@@ -171,8 +171,8 @@ impl Object {
         Ok(())
     }
 
-    /// The object; `None` if it has no members.
-    pub(crate) fn finish(self) -> Option<Json> {
+    /// The object's text; `None` if it has no members.
+    pub(crate) fn finish(self) -> Option<String> {
         self.fields.finish()
     }
 

@@ -255,7 +255,7 @@ impl Tee {
         if let Some(content_type) = &self.content_type {
             fields.string("contentType", content_type);
         }
-        fields.finish().map_or_else(|| "null".to_owned(), String::from)
+        fields.finish().unwrap_or_else(|| "null".to_owned())
     }
 }
 

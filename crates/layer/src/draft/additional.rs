@@ -1,8 +1,8 @@
 //! `additionalEventData` of a record: OpenTelemetry's attribute names where it has one.
 
-use sidetrail_record::{Json, limits};
+use sidetrail_record::limits;
 
-use super::Draft;
+use super::{Draft, Ended};
 use crate::{
     capture::{Fields, push_string},
     identity::Who,
@@ -12,9 +12,9 @@ use crate::{
 const MAX_HEADER_BYTES: usize = 8 * 1024;
 
 impl Draft {
-    pub(super) fn additional(&self, who: &Who<'_>, template: &str) -> Option<Json> {
+    pub(super) fn additional(&self, ended: &Ended, who: &Who<'_>, template: &str) -> Option<String> {
         const USUAL: usize = 384;
-        let (request, answer) = (&self.ended.tee, &self.ended.answer);
+        let (request, answer) = (&ended.tee, &ended.answer);
         let mut fields = Fields::with_capacity(USUAL);
         fields.string("http.request.method", self.exchange.method.as_str());
         let is_known = self.exchange.route.known().is_some();
@@ -45,7 +45,7 @@ impl Draft {
         who.describe(&mut fields);
         self.exchange.addresses.describe(&mut fields);
         self.headers(&mut fields);
-        if let Some(change) = self.ended.additions.change.json() {
+        if let Some(change) = ended.additions.change.json() {
             fields.member("change", |out| out.push_str(&change));
         }
         fields.finish()
@@ -78,15 +78,16 @@ impl Draft {
 
 /// Trace id and span id of a W3C `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`.
 fn trace_context(header: &[u8]) -> Option<(&str, &str)> {
-    let is_id = |text: &&str, length: usize| {
-        text.len() == length
-            && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-            && text.bytes().any(|byte| byte != b'0')
+    let id = |bytes| {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let is_hex = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        (is_hex && text.bytes().any(|byte| byte != b'0')).then_some(text)
     };
-    let mut parts = std::str::from_utf8(header).ok()?.split('-').skip(1);
-    let trace = parts.next().filter(|text| is_id(text, 32))?;
-    let span = parts.next().filter(|text| is_id(text, 16))?;
-    Some((trace, span))
+    let [_, _, b'-', rest @ ..] = header else { return None };
+    let (trace, rest) = rest.split_at_checked(32)?;
+    let (span, rest) = rest.strip_prefix(b"-")?.split_at_checked(16)?;
+    // Versions to come may have more behind the flags.
+    rest.starts_with(b"-").then_some((id(trace)?, id(span)?))
 }
 
 #[cfg(test)]
@@ -100,6 +101,10 @@ mod tests {
         assert!(!parse("00-00000000000000000000000000000000-00f067aa0ba902b7-01"));
         assert!(!parse("00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-01"));
         assert!(!parse("00-4bf92f3577b34da6a3ce929d0e0e4736"));
+        assert!(!parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7"));
+        assert!(!parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b70-1"));
+        assert!(!parse("00-4bf92f3577b34da6a3ce929d0e0e473G-00f067aa0ba902b7-01"));
+        assert!(parse("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-the-future"));
         assert!(!parse(""));
     }
 }

@@ -1,8 +1,8 @@
 //! `requestParameters` and `responseElements` of a record.
 
-use sidetrail_record::{Json, limits};
+use sidetrail_record::limits;
 
-use super::Draft;
+use super::{Draft, Ended};
 use crate::{
     additions::TypedBody,
     capture::{Object, Tee},
@@ -11,36 +11,38 @@ use crate::{
 };
 
 impl Draft {
-    pub(super) fn parameters(&mut self, path: Vec<Parameter<'_>>) -> Json {
+    /// `requestParameters`, if there are any.
+    pub(super) fn parameters(&self, ended: &mut Ended, path: Vec<Parameter<'_>>) -> Option<String> {
         let redactor = &self.action.redactor;
-        let mut object = Object::request(&self.ended.additions.parameters);
+        let mut object = Object::request(&ended.additions.parameters);
         object.path(path, redactor);
         if let Some(query) = self.exchange.texts.query() {
             object.query(query, redactor);
         }
-        if !self.is_message(Side::Request, &mut object) {
-            let typed = self.ended.additions.request_body.take();
-            record_body(typed, &self.ended.tee, &mut object, redactor);
+        if !self.is_message(Side::Request, ended, &mut object) {
+            let typed = ended.additions.request_body.take();
+            record_body(typed, &ended.tee, &mut object, redactor);
         }
-        object.finish().unwrap_or_else(Json::null)
+        object.finish()
     }
 
-    pub(super) fn elements(&mut self) -> Json {
+    /// `responseElements`, if there are any.
+    pub(super) fn elements(&self, ended: &mut Ended) -> Option<String> {
         let redactor = &self.action.redactor;
         let pointers = &self.action.rule.capture.elements;
-        let mut object = Object::response(&self.ended.additions.elements);
-        if !pointers.is_empty() && self.ended.additions.response_body.is_none() {
-            self.ended.answer.tee.pick(pointers, &mut object, redactor);
-        } else if !self.is_message(Side::Response, &mut object) {
-            let typed = self.ended.additions.response_body.take();
-            record_body(typed, &self.ended.answer.tee, &mut object, redactor);
+        let mut object = Object::response(&ended.additions.elements);
+        if !pointers.is_empty() && ended.additions.response_body.is_none() {
+            ended.answer.tee.pick(pointers, &mut object, redactor);
+        } else if !self.is_message(Side::Response, ended, &mut object) {
+            let typed = ended.additions.response_body.take();
+            record_body(typed, &ended.answer.tee, &mut object, redactor);
         }
-        object.finish().unwrap_or_else(Json::null)
+        object.finish()
     }
 
     /// Records a gRPC message that has a descriptor.
     #[cfg(feature = "grpc-messages")]
-    fn is_message(&self, side: Side, object: &mut Object) -> bool {
+    fn is_message(&self, side: Side, ended: &Ended, object: &mut Object) -> bool {
         let Some(descriptors) = &self.exchange.policy.descriptors else { return false };
         if self.action.grpc_service.is_none() {
             return false;
@@ -48,13 +50,13 @@ impl Draft {
         let Some(call) = descriptors.call(self.exchange.texts.path()) else { return false };
         let redactor = &self.action.redactor;
         match side {
-            Side::Request => self.ended.tee.record_messages(&call.request, object, redactor),
-            Side::Response => self.ended.answer.tee.record_messages(&call.response, object, redactor),
+            Side::Request => ended.tee.record_messages(&call.request, object, redactor),
+            Side::Response => ended.answer.tee.record_messages(&call.response, object, redactor),
         }
     }
 
     #[cfg(not(feature = "grpc-messages"))]
-    fn is_message(&self, _: Side, _: &mut Object) -> bool {
+    fn is_message(&self, _: Side, _: &Ended, _: &mut Object) -> bool {
         false
     }
 }

@@ -93,7 +93,7 @@ fn text<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
 }
 
 fn principal(issuer: Option<&str>, subject: &str) -> String {
-    issuer.map_or_else(|| subject.to_owned(), |issuer| format!("{issuer}:{subject}"))
+    issuer.map_or_else(|| subject.to_owned(), |issuer| [issuer, ":", subject].concat())
 }
 
 fn session_context(claims: &Map<String, Value>, issuer: Option<&str>) -> Option<SessionContext> {

@@ -8,27 +8,35 @@ use std::{
     },
 };
 
-use sidetrail_wire::ingest::v1::{Batch, Call, Dropped, Event, event::Payload};
+use bytes::{Bytes, BytesMut};
 
 use super::{
     deadlines::Waiter,
-    inbox::{self, Content, Inbox, Item},
+    encode::{self, Kind},
+    inbox::{Content, Inbox, Item},
 };
 use crate::delivery::AuditUnavailable;
 
 const REFUSED: AuditUnavailable = AuditUnavailable::new("the audit log refused the record");
 
-/// What a number and its framing add to an event at most.
-const FRAMING: usize = 32;
+/// Why records are not delivered: `Dropped.reason`.
+const OVERFLOW: &str = "overflow";
+const TOO_LARGE: &str = "too large";
+
+/// What a record may leave behind in the place where calls are written.
+const MAX_SCRATCH: usize = 64 * 1024;
 
 #[derive(Debug)]
 struct Entry {
-    event: Event,
+    /// As it is [encoded](encode::event).
+    event: Bytes,
     waiter: Option<Waiter>,
     /// The number of an intent, to be taken back should the collector refuse it.
     intent: Option<Arc<AtomicU64>>,
+    /// What it counts in the bound on bytes; 0 for receipts.
     weight: usize,
-    /// The last number that it takes: a receipt takes several.
+    /// Its number, and the last one that it takes: a receipt takes several.
+    first: u64,
     last: u64,
     /// It was sent once, so it may be on disk: it must not change any more.
     sent: bool,
@@ -59,6 +67,10 @@ pub(super) struct Backlog {
     sent: usize,
     /// The last number given.
     last: u64,
+    /// Where events are written: memory for many of them at once.
+    buffer: BytesMut,
+    /// Where a call is written first, since its length comes before it.
+    scratch: Vec<u8>,
 }
 
 impl Backlog {
@@ -73,45 +85,47 @@ impl Backlog {
     /// Makes the records that are not made yet, and gives numbers. Leaves the list empty.
     pub(super) fn extend(&mut self, items: &mut Vec<Item>, inbox: &Inbox) {
         let (mut estimated, mut real) = (0, 0);
-        for Item { content, mut weight, waiter, intent } in items.drain(..) {
-            let sequence = self.last + 1;
-            let mut event = Event { sequence, ..Event::default() };
+        for Item { content, weight, waiter, intent } in items.drain(..) {
+            let first = self.last + 1;
+            let mut last = first;
             let mut announced = None;
-            event.payload = Some(match content {
-                Content::Payload(payload) => payload,
+            let number = intent.as_ref().map_or(0, |number| number.load(Ordering::Relaxed));
+            let event = match content {
                 Content::Draft(draft) => {
-                    let call = Call::from(draft.into_record());
-                    estimated += weight;
-                    weight = inbox::weight(&call);
-                    real += weight;
-                    Payload::Call(call)
+                    self.scratch.clear();
+                    encode::write_call(*draft, &mut self.scratch);
+                    encode::event(first, Kind::Call, &self.scratch, number, &mut self.buffer)
                 }
+                Content::Call(call) => encode::event(first, Kind::Call, &call, number, &mut self.buffer),
                 Content::Intent(call) => {
                     if let Some(number) = &intent {
-                        number.store(sequence, Ordering::Relaxed);
+                        number.store(first, Ordering::Relaxed);
                     }
-                    announced = intent.clone();
-                    Payload::Intent(call)
+                    announced = intent;
+                    encode::event(first, Kind::Intent, &call, 0, &mut self.buffer)
                 }
-            });
-            if let (Some(Payload::Call(_)), Some(number)) = (&event.payload, intent) {
-                event.completes = number.load(Ordering::Relaxed);
-            }
-            self.last += match &event.payload {
-                Some(Payload::Dropped(dropped)) => dropped.count,
-                _ => 1,
+                Content::Dropped(count) => {
+                    last = self.last + count;
+                    encode::dropped(first, count, OVERFLOW, &mut self.buffer)
+                }
             };
-            let last = self.last;
+            self.last = last;
+            estimated += weight;
+            let weight = if weight == 0 { 0 } else { event.len() + size_of::<Entry>() };
+            real += weight;
             self.entries.push_back(Entry {
                 event,
                 waiter,
                 intent: announced,
                 weight,
+                first,
                 last,
                 sent: false,
                 given_up: false,
             });
         }
+        self.scratch.clear();
+        self.scratch.shrink_to(MAX_SCRATCH);
         inbox.reweigh(estimated, real);
     }
 
@@ -141,42 +155,39 @@ impl Backlog {
 
     /// The collector will not store this event. It acks it like any other.
     pub(super) fn refuse(&mut self, sequence: u64) {
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.event.sequence == sequence) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.first == sequence) {
             entry.give_up();
         }
     }
 
-    /// The next batch and the last number in it. With `full_only` nothing, unless a limit is reached.
-    pub(super) fn next_batch(&mut self, limits: BatchLimits, full_only: bool) -> Option<(Batch, u64)> {
+    /// The next batch, encoded, and the last number in it. With `full_only` nothing, unless a limit is reached.
+    pub(super) fn next_batch(&mut self, limits: BatchLimits, full_only: bool) -> Option<(Vec<u8>, u64)> {
         let mut size = 0;
         let mut count = 0;
         let mut full = false;
-        for entry in self.entries.iter_mut().skip(self.sent) {
-            if entry.weight + FRAMING > limits.bytes && !entry.sent {
-                let dropped = Dropped { count: 1, reason: "too large".to_owned() };
-                entry.event.payload = Some(Payload::Dropped(dropped));
+        for entry in self.entries.range_mut(self.sent..) {
+            if entry.event.len() > limits.bytes && !entry.sent {
+                entry.event = encode::dropped(entry.first, 1, TOO_LARGE, &mut self.buffer);
                 entry.give_up();
             }
-            let weight = if entry.given_up { FRAMING } else { entry.weight + FRAMING };
-            full = count == limits.events || count > 0 && size + weight > limits.bytes;
+            full = count == limits.events || count > 0 && size + entry.event.len() > limits.bytes;
             if full {
                 break;
             }
-            size += weight;
+            size += entry.event.len();
             count += 1;
         }
         if count == 0 || full_only && !full {
             return None;
         }
         let batch = self.entries.range_mut(self.sent..self.sent + count);
-        let events = batch
-            .map(|entry| {
-                entry.sent = true;
-                entry.event.clone()
-            })
-            .collect();
+        let events = batch.map(|entry| {
+            entry.sent = true;
+            &*entry.event
+        });
+        let batch = encode::batch(events, size);
         self.sent += count;
-        Some((Batch { events }, self.entries[self.sent - 1].last))
+        Some((batch, self.entries[self.sent - 1].last))
     }
 }
 
@@ -184,7 +195,6 @@ impl Entry {
     /// It will never be stored, and there will be nothing to complete.
     fn give_up(&mut self) {
         self.given_up = true;
-        self.event.completes = 0;
         if let Some(number) = &self.intent {
             number.store(0, Ordering::Relaxed);
         }

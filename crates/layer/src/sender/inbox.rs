@@ -13,7 +13,7 @@ use std::{
 
 use prost::Message;
 use sidetrail_record::Record;
-use sidetrail_wire::ingest::v1::{Call, Dropped, event::Payload};
+use sidetrail_wire::ingest::v1::Call;
 use tokio::sync::{Notify, watch};
 
 use self::places::RESERVED_BYTES;
@@ -21,6 +21,7 @@ pub(crate) use self::places::Reservation;
 use super::{
     Stats,
     deadlines::{Deadlines, Waiter},
+    encode,
 };
 use crate::{
     Draft,
@@ -55,9 +56,12 @@ pub(super) struct Item {
 pub(super) enum Content {
     /// A call whose record is not made yet.
     Draft(Box<Draft>),
-    Payload(Payload),
-    /// A call that is about to begin.
-    Intent(Call),
+    /// An encoded call.
+    Call(Vec<u8>),
+    /// An encoded call that is about to begin.
+    Intent(Vec<u8>),
+    /// So many records that there was no room for.
+    Dropped(u64),
 }
 
 #[derive(Debug)]
@@ -110,9 +114,9 @@ impl Inbox {
 
     /// Takes a record, or counts it as dropped.
     pub(super) fn push(&self, record: Record) {
-        let call = Call::from(record);
+        let call = Call::from(record).encode_to_vec();
         let weight = weight(&call);
-        let content = Content::Payload(Payload::Call(call));
+        let content = Content::Call(call);
         self.put(self.lock(), Item { content, weight, waiter: None, intent: None }, false);
     }
 
@@ -127,9 +131,9 @@ impl Inbox {
             Content::Draft(Box::new(draft))
         } else {
             drop(state);
-            let call = Call::from(draft.into_record());
+            let call = encode::call(draft);
             state = self.lock();
-            Content::Payload(Payload::Call(call))
+            Content::Call(call)
         };
         self.put(state, Item { content, weight, waiter, intent }, reservation.is_some());
     }
@@ -312,17 +316,16 @@ impl State {
     /// The newest goes, and its place in the sequence says so.
     fn leave_receipt(&mut self) {
         match self.items.last_mut() {
-            Some(Item { content: Content::Payload(Payload::Dropped(dropped)), .. }) => dropped.count += 1,
+            Some(Item { content: Content::Dropped(count), .. }) => *count += 1,
             _ => {
-                let payload = Payload::Dropped(Dropped { count: 1, reason: "overflow".to_owned() });
-                let content = Content::Payload(payload);
+                let content = Content::Dropped(1);
                 self.items.push(Item { content, weight: 0, waiter: None, intent: None });
             }
         }
     }
 }
 
-/// What a call counts in the bound on bytes.
-pub(super) fn weight(call: &Call) -> usize {
-    call.encoded_len() + size_of::<Item>()
+/// What an encoded call counts in the bound on bytes.
+fn weight(call: &[u8]) -> usize {
+    call.len() + size_of::<Item>()
 }

@@ -2,22 +2,27 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use http::uri::PathAndQuery;
+use prost::Message;
 use sidetrail_wire::ingest::v1::{
     DeliverRequest, DeliverResponse, Goodbye, Heartbeat, Hello, PROTOCOL_VERSION, Welcome,
-    deliver_request::Message as Request, deliver_response::Message as Response, ingest_client::IngestClient,
+    deliver_request::Message as Request, deliver_response::Message as Response,
 };
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
+use tonic::{Streaming, client::Grpc};
 
 use super::{
     address::Address,
     backlog::{Backlog, BatchLimits},
+    codec::Encoded,
     inbox::Inbox,
 };
+
+const METHOD: PathAndQuery = PathAndQuery::from_static("/sidetrail.ingest.v1.Ingest/Deliver");
 
 /// Batches on the way at the same time. While one is, the next fills up.
 const MAX_IN_FLIGHT: usize = 4;
@@ -70,7 +75,7 @@ pub(super) async fn run(
 }
 
 struct Session {
-    outgoing: mpsc::Sender<DeliverRequest>,
+    outgoing: mpsc::Sender<Vec<u8>>,
     incoming: Streaming<DeliverResponse>,
     /// The last number of each batch on the way.
     in_flight: Vec<u64>,
@@ -88,10 +93,12 @@ impl Session {
             instance: origin.instance.clone(),
             agent: concat!("sidetrail/", env!("CARGO_PKG_VERSION")).to_owned(),
         };
-        let _ = outgoing.try_send(DeliverRequest { message: Some(Request::Hello(hello)) });
+        let _ = outgoing.try_send(encoded(Request::Hello(hello)));
         let welcome = async {
-            let mut client = IngestClient::new(channel);
-            let stream = client.deliver(ReceiverStream::new(requests)).await.map_err(Lost::new)?;
+            let mut client = Grpc::new(channel);
+            client.ready().await.map_err(Lost::new)?;
+            let requests = tonic::Request::new(ReceiverStream::new(requests));
+            let stream = client.streaming(requests, METHOD, Encoded).await.map_err(Lost::new)?;
             let mut incoming = stream.into_inner();
             match incoming.message().await.map_err(Lost::new)?.and_then(|response| response.message) {
                 Some(Response::Welcome(welcome)) => Ok((incoming, welcome)),
@@ -121,7 +128,7 @@ impl Session {
                 let Some((batch, last)) = backlog.next_batch(limits, !self.in_flight.is_empty()) else {
                     break;
                 };
-                self.send(Request::Batch(batch))?;
+                self.send(batch)?;
                 self.in_flight.push(last);
                 heartbeat = Instant::now() + HEARTBEAT_EVERY;
             }
@@ -138,15 +145,15 @@ impl Session {
                 () = sleep_until(heartbeat) => {
                     heartbeat = Instant::now() + HEARTBEAT_EVERY;
                     if self.in_flight.is_empty() {
-                        self.send(Request::Heartbeat(Heartbeat { last_sequence: backlog.last() }))?;
+                        let heartbeat = Heartbeat { last_sequence: backlog.last() };
+                        self.send(encoded(Request::Heartbeat(heartbeat)))?;
                     }
                 }
             }
         }
     }
 
-    fn send(&self, message: Request) -> Result<(), Lost> {
-        let request = DeliverRequest { message: Some(message) };
+    fn send(&self, request: Vec<u8>) -> Result<(), Lost> {
         self.outgoing.try_send(request).map_err(|_| Lost::new("stream to the collector is stuck or closed"))
     }
 
@@ -167,12 +174,16 @@ impl Session {
 
     /// Says that nothing more will come, and waits until the collector hangs up.
     async fn goodbye(&mut self, last_sequence: u64) -> Result<(), Lost> {
-        self.send(Request::Goodbye(Goodbye { last_sequence }))?;
+        self.send(encoded(Request::Goodbye(Goodbye { last_sequence })))?;
         let (closed, _) = mpsc::channel(1);
         self.outgoing = closed;
         while let Ok(Some(_)) = self.incoming.message().await {}
         Ok(())
     }
+}
+
+fn encoded(message: Request) -> Vec<u8> {
+    DeliverRequest { message: Some(message) }.encode_to_vec()
 }
 
 fn free(inbox: &Arc<Inbox>, backlog: &mut Backlog, sequence: u64) {

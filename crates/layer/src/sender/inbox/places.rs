@@ -5,13 +5,11 @@ use std::{
     time::Duration,
 };
 
-use sidetrail_wire::ingest::v1::Call;
-
 use super::{Content, ENDED, FULL, Inbox, Item, State, weight};
 use crate::{
     Draft,
     delivery::{Permit, Receipt},
-    sender::deadlines::Waiter,
+    sender::{deadlines::Waiter, encode},
 };
 
 /// What a place that is kept for a record counts in the bound on bytes.
@@ -39,7 +37,7 @@ impl Drop for Reservation {
 impl Inbox {
     /// Takes the intent to serve a call, and keeps a place for its record.
     pub(in crate::sender) fn intend(self: &Arc<Self>, intent: Draft, within: Duration) -> (Permit, Receipt) {
-        let call = Call::from(intent.into_record());
+        let call = encode::call(intent);
         let weight = weight(&call);
         let mut state = self.lock();
         if state.closed || !self.has_room(&state, 2, weight + RESERVED_BYTES) {
