@@ -20,6 +20,8 @@ mod ledger;
 mod listen;
 mod metrics;
 mod pressure;
+#[cfg(test)]
+mod simulation;
 mod trail;
 
 pub use collector::{Collector, Ended, StartError};
