@@ -202,7 +202,7 @@ pub(super) fn event_id(source: Id, sequence: u64) -> [u8; 16] {
 }
 
 fn record(source: Id, sequence: u64, draw: &mut Draw) -> Bytes {
-    let words = if draw.one_in(25) { draw.between(100, 900) } else { draw.between(0, 40) };
+    let words = if draw.one_in(40) { draw.between(100, 900) } else { draw.between(0, 20) };
     let noise: String = (0..words).map(|_| format!("{:x}", draw.any())).collect();
     let id = Id(event_id(source, sequence));
     format!(r#"{{"eventID":"{id}","of":{{"source":"{source}","sequence":{sequence}}},"noise":"{noise}"}}"#)

@@ -1,5 +1,5 @@
-//! A store that fails before, fails after, and carries out later what it was thought to have lost. It looks at what it
-//! is given: a name has one content for ever, and a manifest goes on from the one before it.
+//! A store that fails before, fails after, carries out later what it was thought to have lost, and forgets what it said
+//! it has, though never what it confirmed. It looks at what it is given: a name has one content for ever, and a manifest goes on from the one before it.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -58,6 +58,8 @@ enum Fate {
     Kept,
     /// The answer is lost, and it happens later.
     Late,
+    /// It is said to have happened, and did not.
+    Forgotten,
 }
 
 impl Store {
@@ -118,7 +120,9 @@ impl State {
             return if creates && self.draw.one_in(6) { Fate::Late } else { Fate::Lost };
         }
         match self.draw.one_in(self.fails_one_in) {
-            true if creates => self.draw.pick(&[Fate::Lost, Fate::Kept, Fate::Late]),
+            true if creates => {
+                self.draw.pick(&[Fate::Lost, Fate::Kept, Fate::Kept, Fate::Late, Fate::Late, Fate::Forgotten])
+            }
             true => Fate::Lost,
             false => Fate::Answered,
         }
@@ -174,6 +178,8 @@ impl Destination for Store {
         assert_eq!(first, hash, "{key} is tried with other content than before");
         match state.request(true) {
             Fate::Answered => return Ok(state.put(key, bytes)),
+            Fate::Forgotten if !state.objects.contains_key(key) => return Ok(Put::Created),
+            Fate::Forgotten => return Ok(Put::AlreadyExists),
             Fate::Lost => {}
             Fate::Kept => drop(state.put(key, bytes)),
             Fate::Late => {
