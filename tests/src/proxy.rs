@@ -200,3 +200,74 @@ async fn serve(listener: TcpListener, state: Arc<State>) -> Result<Infallible, s
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+
+    use super::*;
+    use crate::http::get;
+
+    /// A server that tells of each request and answers it.
+    fn upstream() -> (SocketAddr, Receiver<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tell, told) = sync_channel(16);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut head = [0; 4096];
+                let _ = stream.read(&mut head).unwrap();
+                if tell.send(()).is_err() {
+                    return;
+                }
+                stream
+                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nhere")
+                    .unwrap();
+            }
+        });
+        (address, told)
+    }
+
+    #[test]
+    fn each_fate_is_what_it_says() {
+        let (address, told) = upstream();
+        let proxy = Proxy::start(address).unwrap();
+        // What the store has heard when the caller has its answer, or none.
+        let heard = || told.try_recv().is_ok();
+
+        let answer = get(proxy.address, "/").unwrap();
+        assert_eq!((answer.status, answer.body.as_str()), (200, "here"));
+        assert!(heard());
+
+        proxy.strike(Fate::Status(503), 1);
+        assert_eq!(get(proxy.address, "/").unwrap().status, 503);
+        assert!(!heard());
+
+        proxy.strike(Fate::Cut, 1);
+        get(proxy.address, "/").unwrap_err();
+        assert!(!heard());
+
+        proxy.strike(Fate::Hold(Duration::from_millis(1)), 1);
+        get(proxy.address, "/").unwrap_err();
+        assert!(!heard());
+
+        proxy.strike(Fate::DropAnswer, 1);
+        get(proxy.address, "/").unwrap_err();
+        assert!(heard());
+
+        proxy.strike(Fate::Late(Duration::from_millis(1)), 1);
+        get(proxy.address, "/").unwrap_err();
+        assert_ne!(told.recv_timeout(crate::START), Err(RecvTimeoutError::Timeout));
+
+        proxy.strike(Fate::Cut, 3);
+        let answered: Vec<_> = (0..6).map(|_| get(proxy.address, "/").is_ok()).collect();
+        assert_eq!(answered.iter().filter(|answered| !**answered).count(), 2, "{answered:?}");
+        assert_eq!(proxy.struck(), 7);
+
+        proxy.clear();
+        get(proxy.address, "/").unwrap();
+    }
+}

@@ -1,11 +1,12 @@
 //! What must be in each bucket when all is over.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::io::Read;
 
+use flate2::bufread::GzDecoder;
+use serde::Deserialize;
 use serde_json::Value;
 use sidetrail_archive::key::{Id, LogKey};
-use sidetrail_archive::log;
 use sidetrail_archive::verify::{self, Options, Outcome};
 use sidetrail_wire::ingest::v1::event::Payload;
 
@@ -18,6 +19,13 @@ use super::world::{COLLECTOR, Running, World};
 pub(super) struct Checked {
     pub(super) acked: u64,
     pub(super) records: u64,
+}
+
+/// A log file's content.
+#[derive(Deserialize)]
+struct File {
+    #[serde(rename = "Records")]
+    records: Vec<Value>,
 }
 
 /// Records by source and number: whatever is there, as often as it is.
@@ -109,16 +117,16 @@ fn records(store: &Store) -> Found {
     let mut found = Found::new();
     let state = store.state();
     for (_, bytes) in state.objects.iter().filter(|(key, _)| key.parse::<LogKey>().is_ok()) {
-        let _ = log::read_records(&bytes[..], log::MAX_CONTENT, |text| {
-            let record: Value = serde_json::from_str(text).unwrap();
+        let mut content = Vec::new();
+        GzDecoder::new(&bytes[..]).read_to_end(&mut content).unwrap();
+        let File { records } = serde_json::from_slice(&content).unwrap();
+        for record in records {
             let mark = &record["additionalEventData"]["sidetrail"];
             let of = if mark.is_object() { mark } else { &record["of"] };
             let source = of["source"].as_str().unwrap().parse().unwrap();
             let sequence = of["sequence"].as_u64().unwrap();
             found.entry((source, sequence)).or_default().push(record);
-            ControlFlow::<()>::Continue(())
-        })
-        .unwrap();
+        }
     }
     found
 }

@@ -212,8 +212,10 @@ impl World {
                 _ => {}
             }
         }
-        let usage = running.committer.usage();
-        assert!(usage.bytes <= usage.budget, "the spool takes {} of {} bytes", usage.bytes, usage.budget);
+        let (budget, sizes) =
+            (running.committer.usage().budget, |ending| self.fs.sizes(ending).into_values());
+        let bytes: u64 = sizes(".seg").chain(sizes(".spare")).sum();
+        assert!(bytes <= budget, "the spool takes {bytes} of {budget} bytes");
         let accepted = running.ledger.totals().accepted;
         for shipper in &running.trails {
             assert!(shipper.progress().counts().total() <= accepted, "a trail did more than was accepted");
@@ -375,7 +377,7 @@ impl World {
         ];
         let others = [Op::Open, Op::List, Op::Lock, Op::Read];
         let op = if self.draw.one_in(5) { self.draw.pick(&others) } else { self.draw.pick(&ops) };
-        let nth = self.draw.between(1, 8);
+        let nth = if self.draw.one_in(4) { self.draw.between(1, 30) } else { self.draw.between(1, 4) };
         let fault = self.draw.pick(&[Fault::Lost, Fault::Kept, Fault::Crash]);
         let kind = self.draw.pick(&[std::io::ErrorKind::Other, std::io::ErrorKind::StorageFull]);
         self.tell(format_args!("{op:?} number {nth} from now is to be {fault:?}"));
@@ -439,10 +441,11 @@ impl World {
             }
         });
         if stopped {
-            // As a collector does whose spool has failed: the process ends, the system goes on.
+            // As a collector does whose spool has failed: the process ends. The system goes on, or the disk was only the
+            // first to go.
             self.seen.note(Seen::SpoolFailed);
             self.tell(format_args!("the spool has failed"));
-            self.leave();
+            if self.draw.one_in(2) { self.crash() } else { self.leave() }
         }
     }
 
