@@ -2,8 +2,9 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -15,11 +16,11 @@ const NONE: &str = "none";
 const SMALL: &str = "tmpfs";
 const CHUNK: usize = 1 << 20;
 
-/// Runs this program again in a mount namespace, or says that this is it. Where the system allows none, everything but a
-/// full disk is still possible.
-pub(super) fn in_a_namespace() -> Result<Option<ExitStatus>> {
+/// Becomes this program in a mount namespace; returns there. Where the system allows none, everything but a full disk is
+/// still possible.
+pub(super) fn enter_namespace() -> Result<()> {
     if std::env::var_os(MARK).is_some() {
-        return Ok(None);
+        return Ok(());
     }
     let options: [&[&str]; 2] = [&["--mount"], &["--map-root-user", "--mount"]];
     let works = |options: &&&[&str]| {
@@ -42,8 +43,7 @@ pub(super) fn in_a_namespace() -> Result<Option<ExitStatus>> {
             command
         }
     };
-    let status = command.args(std::env::args_os().skip(1)).status();
-    Ok(Some(status.context("cannot run in a mount namespace")?))
+    Err(command.args(std::env::args_os().skip(1)).exec()).context("cannot run in a mount namespace")
 }
 
 /// The disk under the spool.

@@ -22,7 +22,7 @@ const SETTINGS: Settings =
 const DRAIN: Duration = Duration::from_secs(120);
 /// After a fault load goes on for at least this long.
 const BETWEEN: (u64, u64) = (50, 400);
-/// While the disk is full the weather does not change, and the next round finds it so, once in this many rounds.
+/// Once in so many of its rounds the network stays as it is, and the next rounds find it so.
 const LINGERS: u64 = 5;
 
 /// A collector, a store, a proxy between them, a disk, and senders.
