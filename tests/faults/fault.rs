@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use sidetrail_tests::proxy::Fate;
+use sidetrail_tests::proxy::{Aim, Fate};
 
 /// `SplitMix64`.
 #[derive(Debug)]
@@ -48,10 +48,10 @@ pub(super) enum Fault {
     RestartStore,
     /// The store takes connections and says nothing.
     FreezeStore(Duration),
-    /// This becomes of one request in so many, for this time.
-    Network(Fate, u64, Duration),
+    /// This becomes of one request in so many of those, for this time.
+    Network(Fate, Aim, u64, Duration),
     /// The same, and the collector is killed in the midst of it.
-    NetworkAndKill(Fate, u64, Duration),
+    NetworkAndKill(Fate, Aim, u64, Duration),
     /// No byte is left for this time.
     FillDisk(Duration),
     /// The same, and the collector is killed in the midst of it.
@@ -76,8 +76,8 @@ impl Fault {
                 6 => Self::KillStore(time),
                 7 => Self::RestartStore,
                 8 => Self::FreezeStore(time),
-                9..=13 => Self::Network(fate(random), random.pick(&[1, 2, 3]), time),
-                14 | 15 => Self::NetworkAndKill(fate(random), random.pick(&[1, 2]), time),
+                9..=13 => Self::Network(fate(random), aim(random), random.pick(&[1, 1, 2, 3]), time),
+                14 | 15 => Self::NetworkAndKill(fate(random), aim(random), random.pick(&[1, 2]), time),
                 16 => Self::FillDisk(time),
                 17 => Self::FillDiskAndKill(time),
                 18 | 19 => Self::ReconnectSender,
@@ -126,6 +126,12 @@ fn network(fate: Fate) -> &'static str {
         Fate::Late(_) => "network_late_put",
         Fate::Hold(_) => "network_half_open",
     }
+}
+
+/// The client tries again by itself, so that only what strikes all requests of a kind comes between two of a batch.
+fn aim(random: &mut Random) -> Aim {
+    let method = random.pick(&[None, None, Some("PUT"), Some("PUT"), Some("HEAD"), Some("GET")]);
+    Aim { method, suffix: random.pick(&["", "", ".json.gz", ".json"]) }
 }
 
 fn fate(random: &mut Random) -> Fate {

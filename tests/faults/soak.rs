@@ -132,16 +132,16 @@ impl Soak {
                 thread::sleep(time);
                 self.store.process().context("it runs")?.thaw()
             }
-            Fault::Network(fate, one_in, time) => {
-                self.proxy.strike(fate, one_in);
+            Fault::Network(fate, aim, one_in, time) => {
+                self.proxy.strike(fate, aim, one_in);
                 thread::sleep(time);
                 if self.random.below(LINGERS) > 0 {
                     self.proxy.clear();
                 }
                 Ok(())
             }
-            Fault::NetworkAndKill(fate, one_in, time) => {
-                self.proxy.strike(fate, one_in);
+            Fault::NetworkAndKill(fate, aim, one_in, time) => {
+                self.proxy.strike(fate, aim, one_in);
                 thread::sleep(time);
                 self.collector.kill()?;
                 self.start_collector()?;

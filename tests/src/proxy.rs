@@ -40,6 +40,22 @@ pub enum Fate {
     Hold(Duration),
 }
 
+/// Which requests are meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Aim {
+    /// Those with this method; all where it is left out.
+    pub method: Option<&'static str>,
+    /// Those for a path that ends so.
+    pub suffix: &'static str,
+}
+
+impl Aim {
+    fn is_at(&self, request: &Request<Incoming>) -> bool {
+        self.method.is_none_or(|method| request.method() == method)
+            && request.uri().path().ends_with(self.suffix)
+    }
+}
+
 /// An HTTP proxy on this machine, on a thread of its own, for as long as the value lives.
 #[derive(Debug)]
 pub struct Proxy {
@@ -53,8 +69,8 @@ pub struct Proxy {
 struct State {
     upstream: SocketAddr,
     client: Client<HttpConnector, Full<Bytes>>,
-    /// What becomes of one request in so many; the others are forwarded.
-    weather: Mutex<Option<(Fate, u64)>>,
+    /// What becomes of one request in so many of those; the others are forwarded.
+    weather: Mutex<Option<(Fate, Aim, u64)>>,
     requests: AtomicU64,
     struck: AtomicU64,
 }
@@ -103,9 +119,9 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// From now on this becomes of one request in `one_in`.
-    pub fn strike(&self, fate: Fate, one_in: u64) {
-        *self.state.weather() = Some((fate, one_in.max(1)));
+    /// From now on this becomes of one request in `one_in` of those that are meant.
+    pub fn strike(&self, fate: Fate, aim: Aim, one_in: u64) {
+        *self.state.weather() = Some((fate, aim, one_in.max(1)));
     }
 
     /// From now on every request is forwarded.
@@ -127,12 +143,12 @@ impl Drop for Proxy {
 }
 
 impl State {
-    fn weather(&self) -> std::sync::MutexGuard<'_, Option<(Fate, u64)>> {
+    fn weather(&self) -> std::sync::MutexGuard<'_, Option<(Fate, Aim, u64)>> {
         self.weather.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fate(&self) -> Option<Fate> {
-        let (fate, one_in) = (*self.weather())?;
+    fn fate(&self, request: &Request<Incoming>) -> Option<Fate> {
+        let (fate, _, one_in) = (*self.weather()).filter(|(_, aim, _)| aim.is_at(request))?;
         let struck = self.requests.fetch_add(1, Ordering::Relaxed).is_multiple_of(one_in);
         struck.then(|| {
             self.struck.fetch_add(1, Ordering::Relaxed);
@@ -141,7 +157,7 @@ impl State {
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Gone> {
-        let fate = self.fate();
+        let fate = self.fate(&request);
         if let Some(Fate::Status(status)) = fate {
             let mut response = Response::new(Full::default());
             *response.status_mut() = StatusCode::from_u16(status).map_err(|_| Gone)?;
@@ -236,36 +252,46 @@ mod tests {
         let (address, told) = upstream();
         let proxy = Proxy::start(address).unwrap();
         // What the store has heard when the caller has its answer, or none.
-        let heard = || told.try_recv().is_ok();
+        let (all, heard) = (Aim::default(), || told.try_recv().is_ok());
 
         let answer = get(proxy.address, "/").unwrap();
         assert_eq!((answer.status, answer.body.as_str()), (200, "here"));
         assert!(heard());
 
-        proxy.strike(Fate::Status(503), 1);
+        proxy.strike(Fate::Status(503), all, 1);
         assert_eq!(get(proxy.address, "/").unwrap().status, 503);
         assert!(!heard());
 
-        proxy.strike(Fate::Cut, 1);
+        proxy.strike(Fate::Cut, all, 1);
         get(proxy.address, "/").unwrap_err();
         assert!(!heard());
 
-        proxy.strike(Fate::Hold(Duration::from_millis(1)), 1);
+        proxy.strike(Fate::Hold(Duration::from_millis(1)), all, 1);
         get(proxy.address, "/").unwrap_err();
         assert!(!heard());
 
-        proxy.strike(Fate::DropAnswer, 1);
+        proxy.strike(Fate::DropAnswer, all, 1);
         get(proxy.address, "/").unwrap_err();
         assert!(heard());
 
-        proxy.strike(Fate::Late(Duration::from_millis(1)), 1);
+        proxy.strike(Fate::Late(Duration::from_millis(1)), all, 1);
         get(proxy.address, "/").unwrap_err();
         assert_ne!(told.recv_timeout(crate::START), Err(RecvTimeoutError::Timeout));
 
-        proxy.strike(Fate::Cut, 3);
+        proxy.strike(Fate::Cut, all, 3);
         let answered: Vec<_> = (0..6).map(|_| get(proxy.address, "/").is_ok()).collect();
         assert_eq!(answered.iter().filter(|answered| !**answered).count(), 2, "{answered:?}");
         assert_eq!(proxy.struck(), 7);
+
+        for (aim, struck) in [
+            (Aim { method: Some("PUT"), suffix: "" }, false),
+            (Aim { method: Some("GET"), suffix: ".gz" }, true),
+        ] {
+            proxy.strike(Fate::Cut, aim, 1);
+            assert_eq!(get(proxy.address, "/a.gz").is_err(), struck);
+        }
+        proxy.strike(Fate::Cut, Aim { method: None, suffix: ".json" }, 1);
+        get(proxy.address, "/a.gz").unwrap();
 
         proxy.clear();
         get(proxy.address, "/").unwrap();
