@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use anyhow::{Context, Result, ensure};
 
@@ -91,6 +91,19 @@ impl Collector {
         process.wait_http(self.health, "/readyz", START)?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Starts the process again if it has ended by itself. How it ended, if it has.
+    ///
+    /// # Errors
+    ///
+    /// As [`Collector::start`].
+    pub fn revive(&mut self) -> Result<Option<ExitStatus>> {
+        let ended = self.process.as_mut().context("the collector does not run")?.ended()?;
+        if ended.is_some() {
+            self.start()?;
+        }
+        Ok(ended)
     }
 
     /// Starts the process and leaves it to the caller.

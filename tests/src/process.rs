@@ -118,9 +118,40 @@ impl Process {
     ///
     /// When the signal cannot be sent.
     pub fn terminate(&mut self) -> Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// Stops the program in the middle of whatever it does: SIGSTOP. It does nothing until [`Process::thaw`].
+    ///
+    /// # Errors
+    ///
+    /// When the signal cannot be sent.
+    pub fn freeze(&mut self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets the program go on: SIGCONT.
+    ///
+    /// # Errors
+    ///
+    /// When the signal cannot be sent.
+    pub fn thaw(&mut self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    /// How the program ended, if it has.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not say.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.poll()
+    }
+
+    fn signal(&mut self, signal: Signal) -> Result<()> {
         if self.poll()?.is_none() {
-            kill_process(Pid::from_child(&self.child), Signal::TERM)
-                .with_context(|| format!("cannot end {}", self.name))?;
+            kill_process(Pid::from_child(&self.child), signal)
+                .with_context(|| format!("cannot signal {}", self.name))?;
         }
         Ok(())
     }

@@ -87,6 +87,11 @@ impl SeaweedFs {
         format!("http://{}", self.addresses.s3)
     }
 
+    /// Where S3 is served, the same for as long as this value lives.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses.s3
+    }
+
     /// Lets `command` find this server and be let in: what the AWS SDKs and object_store read from the environment,
     /// without what the user has there.
     pub fn configure(&self, command: &mut Command) {
@@ -153,6 +158,11 @@ impl SeaweedFs {
     /// When it cannot be killed.
     pub fn kill(&mut self) -> Result<()> {
         self.process.take().context("the server is stopped")?.kill()
+    }
+
+    /// The process, while it runs.
+    pub fn process(&mut self) -> Option<&mut Process> {
+        self.process.as_mut()
     }
 
     /// Starts the server again where it stopped: same address, same data.

@@ -115,6 +115,7 @@ pub struct Sender {
     total: u64,
     batch: u64,
     pause: Duration,
+    overlap: u64,
     acked: Arc<AtomicU64>,
 }
 
@@ -122,7 +123,20 @@ impl Sender {
     /// A sender of `total` records in batches of `batch`, with a pause between two batches.
     #[must_use]
     pub fn new(socket: &Path, source: [u8; 16], total: u64, batch: u64, pause: Duration) -> Self {
-        Self { socket: socket.to_owned(), source, total, batch, pause, acked: Arc::default() }
+        Self { socket: socket.to_owned(), source, total, batch, pause, overlap: 0, acked: Arc::default() }
+    }
+
+    /// The same, but each connection begins with so many records that the collector says it has.
+    #[must_use]
+    pub fn resending(mut self, overlap: u64) -> Self {
+        self.overlap = overlap;
+        self
+    }
+
+    /// The source of its records.
+    #[must_use]
+    pub fn source(&self) -> [u8; 16] {
+        self.source
     }
 
     /// Up to where everything is acked.
@@ -167,7 +181,7 @@ impl Sender {
             bail!(Lie("a welcome takes back an ack"));
         }
         self.acked.fetch_max(welcome.acked_sequence, Ordering::SeqCst);
-        let mut next = welcome.acked_sequence + 1;
+        let mut next = welcome.acked_sequence.saturating_sub(self.overlap) + 1;
         let mut tick = tokio::time::interval(self.pause.max(Duration::from_micros(1)));
         while self.acked() < self.total {
             tokio::select! {

@@ -21,6 +21,8 @@ mod listen;
 mod metrics;
 mod pressure;
 mod serve;
+#[cfg(test)]
+mod simulation;
 mod trail;
 
 pub use collector::{Collector, Ended, StartError};

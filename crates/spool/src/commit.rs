@@ -108,6 +108,12 @@ impl<L> Queue<L> {
         self.entries == 0 || (self.entries < self.bounds.entries && self.bytes + cost <= self.bounds.bytes)
     }
 
+    /// What there is to do: the jobs, and whether to release.
+    fn take(&mut self) -> Option<(VecDeque<Job<L>>, bool)> {
+        let any = !self.jobs.is_empty() || self.release;
+        any.then(|| (std::mem::take(&mut self.jobs), std::mem::take(&mut self.release)))
+    }
+
     fn push(&mut self, job: Job<L>, cost: usize) {
         self.jobs.push_back(job);
         self.bytes += cost;
@@ -139,33 +145,24 @@ struct Handle<L: Ledger> {
 
 impl<L: Ledger> Committer<L> {
     /// Starts the commit thread.
-    pub fn start(mut writer: Writer<L>, bounds: Bounds, hooks: Hooks) -> Result<Self> {
-        writer.sync()?;
-        let (fs, dir) = writer.place();
-        let queue = Queue {
-            jobs: VecDeque::new(),
-            bytes: 0,
-            entries: 0,
-            bounds,
-            release: false,
-            closed: false,
-            refused: false,
-        };
-        let shared = Arc::new(Shared {
-            queue: Mutex::new(queue),
-            work: Condvar::new(),
-            room: Condvar::new(),
-            usage: Mutex::new(writer.usage()),
-            watermark: writer.watermark(),
-            cursors: writer.cursors(),
-            fs,
-            dir: dir.clone(),
-        });
-        let run = Thread { shared: Arc::clone(&shared), writer, hooks };
+    pub fn start(writer: Writer<L>, bounds: Bounds, hooks: Hooks) -> Result<Self> {
+        let run = Thread::new(writer, bounds, hooks)?;
+        let shared = Arc::clone(&run.shared);
         let builder = thread::Builder::new().name("spool-commit".to_owned());
-        let thread = builder.spawn(|| run.run()).map_err(Error::io("start the commit thread of", &dir))?;
+        let thread = builder.spawn(|| run.run());
+        let thread = thread.map_err(Error::io("start the commit thread of", &shared.dir))?;
         let id = thread.thread().id();
         Ok(Self(Arc::new(Handle { shared, thread: Mutex::new(Some(thread)), id })))
+    }
+
+    /// The same without a thread: the second part does what the thread would, at each call. For tests that decide what
+    /// comes when.
+    #[cfg(feature = "testing")]
+    pub fn stepped(writer: Writer<L>, bounds: Bounds, hooks: Hooks) -> Result<(Self, Stepper<L>)> {
+        let run = Thread::new(writer, bounds, hooks)?;
+        let shared = Arc::clone(&run.shared);
+        let handle = Handle { shared, thread: Mutex::new(None), id: thread::current().id() };
+        Ok((Self(Arc::new(handle)), Stepper(run)))
     }
 
     /// Queues an entry, without waiting. `done` is called on the commit thread once the frame is durable, or has failed.
@@ -320,15 +317,66 @@ enum Answer<L> {
     Inspect(Inspect<L>),
 }
 
+/// A commit thread that is no thread, see [`Committer::stepped`].
+#[cfg(feature = "testing")]
+pub struct Stepper<L: Ledger>(Thread<L>);
+
+#[cfg(feature = "testing")]
+impl<L: Ledger> Stepper<L> {
+    /// Writes, syncs and answers what is queued, and releases if that was asked for.
+    pub fn step(&mut self) {
+        let work = locked(&self.0.shared.queue).take();
+        if let Some((jobs, release)) = work {
+            self.0.work(jobs, release);
+        }
+    }
+}
+
+#[cfg(feature = "testing")]
+impl<L: Ledger> fmt::Debug for Stepper<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Stepper").field(&self.0.shared.dir).finish()
+    }
+}
+
 impl<L: Ledger> Thread<L> {
+    fn new(mut writer: Writer<L>, bounds: Bounds, hooks: Hooks) -> Result<Self> {
+        writer.sync()?;
+        let (fs, dir) = writer.place();
+        let queue = Queue {
+            jobs: VecDeque::new(),
+            bytes: 0,
+            entries: 0,
+            bounds,
+            release: false,
+            closed: false,
+            refused: false,
+        };
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(queue),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            usage: Mutex::new(writer.usage()),
+            watermark: writer.watermark(),
+            cursors: writer.cursors(),
+            fs,
+            dir,
+        });
+        Ok(Self { shared, writer, hooks })
+    }
+
     fn run(mut self) {
         while let Some((jobs, release)) = self.next() {
-            self.commit(jobs);
-            if release {
-                let released = self.writer.release();
-                *locked(&self.shared.usage) = self.writer.usage();
-                (self.hooks.released)(released);
-            }
+            self.work(jobs, release);
+        }
+    }
+
+    fn work(&mut self, jobs: VecDeque<Job<L>>, release: bool) {
+        self.commit(jobs);
+        if release {
+            let released = self.writer.release();
+            *locked(&self.shared.usage) = self.writer.usage();
+            (self.hooks.released)(released);
         }
     }
 
@@ -336,8 +384,8 @@ impl<L: Ledger> Thread<L> {
     fn next(&self) -> Option<(VecDeque<Job<L>>, bool)> {
         let mut queue = locked(&self.shared.queue);
         loop {
-            if !queue.jobs.is_empty() || queue.release {
-                return Some((std::mem::take(&mut queue.jobs), std::mem::take(&mut queue.release)));
+            if let Some(work) = queue.take() {
+                return Some(work);
             }
             if queue.closed {
                 return None;

@@ -129,9 +129,13 @@ mod reader;
 mod recovery;
 mod scan;
 mod segment;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod watermark;
 mod writer;
 
+#[cfg(feature = "testing")]
+pub use commit::Stepper;
 pub use commit::{Bounds, Committer, Entry, Hooks, TryAppend};
 pub use cursor::{Cursor, Cursors, MAX_CURSOR_PAYLOAD, MAX_CURSORS};
 pub use error::{Error, Kind, Result};

@@ -13,6 +13,7 @@ mod codegen;
 mod demo;
 #[cfg(feature = "rules")]
 mod deps;
+mod faults;
 #[cfg(feature = "rules")]
 mod suite;
 mod tools;
@@ -53,6 +54,9 @@ enum Command {
         #[arg(last = true)]
         arguments: Vec<OsString>,
     },
+    /// Look for what is lost or doubled when everything fails: thousands of simulated schedules, then the real collector
+    /// and store under a random one. The last line printed is one JSON object
+    Faults(faults::Faults),
     #[cfg(feature = "rules")]
     /// Write the Rust code that belongs to `proto/` into `crates/wire/src/gen`
     Codegen {
@@ -95,6 +99,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Demo { once, dir } => demo::run_demo(&workspace, once, dir),
         Command::Bench { name, arguments } => bench::run_bench(&workspace, name, &arguments),
+        Command::Faults(faults) => faults::run_faults(&workspace, &faults),
         #[cfg(feature = "rules")]
         Command::Codegen { check: false } => codegen::write(&workspace),
         #[cfg(feature = "rules")]

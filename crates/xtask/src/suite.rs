@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::workspace::{Workspace, describe, run};
-use crate::{codegen, deps, tools};
+use crate::{codegen, deps, faults, tools};
 
 pub(crate) fn run_all(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
     let mut stages = Stages::default();
@@ -22,7 +22,7 @@ pub(crate) fn run_all(workspace: &Workspace, filter: Option<&str>) -> Result<()>
     // Plain `cargo test`, since it is on every machine that can build us, and runs the doctests too. It ends with a list
     // of everything that failed, not with the first.
     let mut test = workspace.cargo(["test", "--workspace", "--all-features", "--no-fail-fast"]);
-    test.args(filter);
+    test.args(filter).env("SIDETRAIL_SEEDS", faults::SEEDS.to_string());
     stages.run(&describe(&test), || run(&mut test))?;
     stages.summary();
     Ok(())

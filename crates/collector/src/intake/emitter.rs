@@ -108,7 +108,13 @@ async fn record(shared: &Shared, source: Id) -> Spool {
 }
 
 /// A frame of the collector's own source, numbered from `first`, that ends intents of `source`: as many as fit.
-fn frame(own: Id, first: u64, source: Id, intents: &[Intent], unix_ms: i64) -> Result<Frame, CompressError> {
+pub(crate) fn frame(
+    own: Id,
+    first: u64,
+    source: Id,
+    intents: &[Intent],
+    unix_ms: i64,
+) -> Result<Frame, CompressError> {
     let mut draft = Draft::new(first);
     let mut next = first;
     for intent in intents {

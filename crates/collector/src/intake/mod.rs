@@ -21,6 +21,8 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use complete::Completion;
+#[cfg(test)]
+pub(crate) use {emitter::frame as incomplete_frame, frame::Sender, render::Renderer};
 
 use crate::environment::Environment;
 use crate::ledger::SharedLedger;

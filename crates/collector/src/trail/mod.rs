@@ -7,7 +7,13 @@ mod shipper;
 mod state;
 mod worker;
 
+#[cfg(test)]
+pub(crate) use destination::{Destination, DestinationError};
 pub(crate) use open::{Opener, forget_others};
 pub(crate) use shipper::Shipped;
+#[cfg(test)]
+pub(crate) use shipper::{Shipper, Step, Trail};
 pub(crate) use state::Counts;
+#[cfg(test)]
+pub(crate) use state::Progress;
 pub(crate) use worker::Worker;

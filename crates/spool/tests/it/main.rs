@@ -5,7 +5,8 @@ mod committer;
 mod damage;
 mod driver;
 mod faults;
-mod memory;
 mod model;
 mod real;
 mod space;
+
+use sidetrail_spool::testing as memory;

@@ -1,4 +1,5 @@
-//! A file system in memory that fails where it is told to and loses what was not synced.
+//! For tests: a file system in memory that fails where it is told to and loses what was not synced.
+#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "tests panic")]
 
 use std::{
     any::Any,
@@ -8,27 +9,38 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use sidetrail_spool::fs::{Access, File, Fs, Listed};
+use crate::fs::{Access, File, Fs, Listed};
 
 /// What can be made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Op {
+pub enum Op {
+    /// Making or emptying a file.
     Create,
+    /// Writing to a file.
     Write,
+    /// Cutting or extending a file.
     SetLen,
+    /// Syncing a file.
     Sync,
+    /// Renaming a file.
     Rename,
+    /// Removing a file.
     Remove,
+    /// Syncing a directory.
     SyncDir,
+    /// Opening an existing file.
     Open,
+    /// Listing a directory.
     List,
+    /// Taking the lock.
     Lock,
+    /// Reading, or asking for the size.
     Read,
 }
 
 /// How it fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// An error, and nothing happened; a write was half done, and a failed sync dropped what it should have written,
     /// while the cache still shows it.
     Lost,
@@ -40,8 +52,10 @@ pub(crate) enum Fault {
 
 /// What of the unsynced is there after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Survival {
+pub enum Survival {
+    /// Nothing of it.
     Nothing,
+    /// All of it, as after a kill.
     Everything,
     /// Any part, by this seed: each write whole, torn or lost, each name changed or not.
     Some(u64),
@@ -84,8 +98,9 @@ struct State {
     read: BTreeMap<PathBuf, u64>,
 }
 
+/// The file system. Clones are the same one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct MemoryFs(Arc<Mutex<State>>);
+pub struct MemoryFs(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct MemoryFile {
@@ -172,32 +187,39 @@ impl MemoryFs {
     }
 
     /// Makes the `nth` operation of a kind, counted from now on, fail.
-    pub(crate) fn plan(&self, op: Op, nth: u64, fault: Fault, kind: ErrorKind) {
+    pub fn plan(&self, op: Op, nth: u64, fault: Fault, kind: ErrorKind) {
         let mut state = self.state();
         let at = state.count.get(&op).copied().unwrap_or(0) + nth;
         state.plan = Some((op, at, fault, kind));
     }
 
     /// How many operations of a kind there were.
-    pub(crate) fn count(&self, op: Op) -> u64 {
+    pub fn count(&self, op: Op) -> u64 {
         self.state().count.get(&op).copied().unwrap_or(0)
     }
 
-    pub(crate) fn is_off(&self) -> bool {
+    /// Whether the power is off: everything fails until [`MemoryFs::crash`].
+    pub fn is_off(&self) -> bool {
         self.state().off
     }
 
-    pub(crate) fn set_capacity(&self, bytes: Option<u64>) {
+    /// Forgets what was planned and has not happened.
+    pub fn unplan(&self) {
+        self.state().plan = None;
+    }
+
+    /// Limits the bytes of all files together.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state().capacity = bytes;
     }
 
     /// How many bytes were read of each file since the last time.
-    pub(crate) fn take_read(&self) -> BTreeMap<PathBuf, u64> {
+    pub fn take_read(&self) -> BTreeMap<PathBuf, u64> {
         std::mem::take(&mut self.state().read)
     }
 
     /// The sizes of the files whose names end so.
-    pub(crate) fn sizes(&self, ending: &str) -> BTreeMap<String, u64> {
+    pub fn sizes(&self, ending: &str) -> BTreeMap<String, u64> {
         let state = self.state();
         let files = state.names.iter().map(|(path, inode)| (path.to_str().unwrap(), inode));
         files
@@ -207,7 +229,7 @@ impl MemoryFs {
     }
 
     /// Changes the content of a file behind everybody's back.
-    pub(crate) fn tamper(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    pub fn tamper(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state();
         let inode = state.names[path];
         let inode = state.inodes.get_mut(&inode).unwrap();
@@ -216,20 +238,21 @@ impl MemoryFs {
         inode.dirty.clear();
     }
 
-    pub(crate) fn content(&self, path: &Path) -> Vec<u8> {
+    /// The content of a file, as it reads.
+    pub fn content(&self, path: &Path) -> Vec<u8> {
         let state = self.state();
         state.inodes[&state.names[path]].cache.clone()
     }
 
     /// Removes a file behind everybody's back.
-    pub(crate) fn vanish(&self, path: &Path) {
+    pub fn vanish(&self, path: &Path) {
         let mut state = self.state();
         state.names.remove(path).unwrap();
         state.durable_names.remove(path);
     }
 
     /// Loses power and comes back.
-    pub(crate) fn crash(&self, survival: Survival) {
+    pub fn crash(&self, survival: Survival) {
         let mut state = self.state();
         let mut seed = match survival {
             Survival::Some(seed) => seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
