@@ -11,7 +11,9 @@ use std::sync::Arc;
 use clap::Parser;
 use sidetrail_collector::{Collector, Config, System, chain};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 const EXIT_CONFIG: u8 = 64;
 const EXIT_SPOOL: u8 = 70;
@@ -97,13 +99,14 @@ async fn run(config: Config) -> ExitCode {
 }
 
 /// Text for people on a terminal, JSON for everything else.
-fn log_to_stderr(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
-    let filter = EnvFilter::try_new(filter)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+fn log_to_stderr(filter: &str) -> Result<(), ParseError> {
+    let filter: Targets = filter.parse()?;
+    let registry = tracing_subscriber::registry().with(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
-        builder.init();
+        registry.with(lines).init();
     } else {
-        builder.json().init();
+        registry.with(lines.json()).init();
     }
     Ok(())
 }

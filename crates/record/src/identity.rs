@@ -4,7 +4,7 @@ use crate::{Json, lossless::lossless};
 
 lossless! {
     /// `userIdentity`. Which members go with which `type` is CloudTrail's "userIdentity element" page.
-    pub struct UserIdentity {
+    pub struct UserIdentity, borrowed as UserIdentityRef {
         /// `Root`, `IAMUser`, `AssumedRole`, `WebIdentityUser`, `AWSService`, `Unknown`, …
         kind: String = "type",
         /// Unique id of the caller within its kind.

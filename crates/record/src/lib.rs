@@ -16,6 +16,7 @@
 //!
 //! No I/O, no clock, no runtime. Sizes are in bytes of UTF-8 JSON text.
 
+mod borrowed;
 mod identity;
 mod json;
 pub mod limits;
@@ -24,10 +25,11 @@ mod record;
 pub mod redact;
 mod time;
 
+pub use borrowed::JsonRef;
 pub use identity::{
     IdentityProviderData, InScopeOf, OnBehalfOf, SessionAttributes, SessionContext, SessionIssuer,
-    UserIdentity,
+    UserIdentity, UserIdentityRef,
 };
 pub use json::{Json, Members};
-pub use record::{Addendum, Record, Resource, TlsDetails};
+pub use record::{Addendum, Record, RecordRef, Resource, ResourceRef, TlsDetails};
 pub use time::{EventTime, ParseEventTimeError};

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use crate::{Json, Record};
+use crate::{Json, JsonRef, Record, RecordRef};
 
 /// A whole record: 256 KiB.
 pub const MAX_RECORD: usize = 256 * 1024;
@@ -51,6 +51,31 @@ pub fn write(record: &mut Record, out: &mut Vec<u8>) -> Result<(), TooLarge> {
         out.truncate(start);
         trims.next().ok_or(TooLarge { size })?(record);
     }
+}
+
+/// Appends the JSON text of `record` if it keeps every limit as it is, which nearly all do, and answers whether it did.
+///
+/// If not, `out` is as it was: what has to be trimmed is for [`write`].
+pub fn write_whole(record: &RecordRef<'_>, out: &mut Vec<u8>) -> bool {
+    let texts = [&record.user_agent, &record.error_code, &record.error_message, &record.request_id];
+    let parameters = [&record.request_parameters, &record.response_elements, &record.service_event_details];
+    let additional = [&record.additional_event_data, &record.edge_device_details];
+    let within = |members: &[&Option<JsonRef<'_>>], limit| {
+        members.iter().copied().flatten().all(|json| json.size() <= limit)
+    };
+    if texts.into_iter().flatten().any(|text| text.len() > MAX_TEXT)
+        || !within(&parameters, MAX_PARAMETERS)
+        || !within(&additional, MAX_ADDITIONAL)
+    {
+        return false;
+    }
+    let start = out.len();
+    record.write(out);
+    if out.len() - start > MAX_RECORD {
+        out.truncate(start);
+        return false;
+    }
+    true
 }
 
 /// Cuts the texts and omits the members that are over their own limits.

@@ -5,7 +5,16 @@
 /// Every field is optional: `None` is an absent member. A member that is not listed, or whose value its type cannot
 /// hold, is kept as raw text in `other` and written after the typed ones. A repeated member counts once, the last wins,
 /// as in `serde_json::Value`.
+///
+/// `pub struct Name, borrowed as NameRef { … }` declares the twin that [`borrowed`](crate::borrowed) describes, too.
 macro_rules! lossless {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident, borrowed as $borrowed:ident { $($fields:tt)* }
+    ) => {
+        $crate::lossless::lossless! { $(#[$meta])* pub struct $name { $($fields)* } }
+        $crate::borrowed::borrowed! { $name $borrowed { $($fields)* } }
+    };
     (
         $(#[$meta:meta])*
         pub struct $name:ident {

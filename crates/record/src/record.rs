@@ -7,7 +7,7 @@ lossless! {
     ///
     /// `requestParameters` and `responseElements` are `null` rather than absent where a call has none:
     /// use [`Json::null`].
-    pub struct Record {
+    pub struct Record, borrowed as RecordRef {
         /// `major.minor`; see [`Record::EVENT_VERSION`].
         event_version: String = "eventVersion",
         /// Who called.
@@ -82,7 +82,7 @@ impl Record {
 
 lossless! {
     /// One of `resources`.
-    pub struct Resource {
+    pub struct Resource, borrowed as ResourceRef {
         /// Account that owns it.
         account_id: String = "accountId",
         /// `AWS::Service::Kind`.

@@ -15,9 +15,21 @@ fn check(value: &Value) {
         .expect("any JSON object is a record");
     let bytes = Call::from(record).encode_to_vec();
     let call = Call::decode(bytes.as_slice()).expect("what was encoded decodes");
+    check_borrowed(&call);
     let record = Record::try_from(call).expect("a call made from a record is valid");
     let written: Value = serde_json::to_value(&record).expect("a record serialises");
     assert_eq!(written, *value);
+}
+
+/// A record that borrows from the call is written as the one that owns what it says. Answers whether there is one.
+fn check_borrowed(call: &Call) -> bool {
+    let Some(borrowed) = call.as_record() else { return false };
+    let mut text = b"before".to_vec();
+    borrowed.write(&mut text);
+    let owned = Record::try_from(call.clone()).expect("what can be borrowed is valid");
+    let expected = format!("before{}", serde_json::to_string(&owned).expect("a record serialises"));
+    assert_eq!(String::from_utf8(text).expect("JSON is UTF-8"), expected);
+    true
 }
 
 #[test]
@@ -38,8 +50,22 @@ fn what_protobuf_cannot_say_travels_as_json() {
 }
 
 #[test]
+fn what_call_has_no_field_for_is_not_borrowed() {
+    let other = || Some("{}".into());
+    assert!(check_borrowed(&Call::default()));
+    assert!(!check_borrowed(&Call { other: other(), ..Call::default() }));
+    let resource = Resource { other: other(), ..Resource::default() };
+    assert!(!check_borrowed(&Call { resources: vec![resource], ..Call::default() }));
+    let identity = UserIdentity { other: other(), ..UserIdentity::default() };
+    assert!(!check_borrowed(&Call { user_identity: Some(identity), ..Call::default() }));
+}
+
+#[test]
 fn a_call_that_is_no_record_names_the_field() {
-    let field = |call: Call| Record::try_from(call).expect_err("invalid").to_string();
+    let field = |call: Call| {
+        assert!(call.as_record().is_none(), "borrowed: {call:?}");
+        Record::try_from(call).expect_err("invalid").to_string()
+    };
     let broken = || Some("{\"a\":".into());
 
     assert!(field(Call { event_id: "short".into(), ..Call::default() }).starts_with("eventID is 5 bytes"));
@@ -87,6 +113,16 @@ proptest! {
             }),
             ..Record::default()
         };
+        let plain = Call {
+            resources: vec![
+                Resource { arn: agent.clone(), r#type: kind.clone(), ..Resource::default() },
+                Resource::default(),
+            ],
+            request_parameters: Some(format!(" {{\"a\" :{} }}\n", Json::of(&novelty).expect("JSON").as_str()).into()),
+            tls_details: Some(r#"{"x":1.10,"cipherSuite":"s","tlsVersion":"v"}"#.into()),
+            ..Call::from(record.clone())
+        };
+        prop_assert!(check_borrowed(&plain) || plain.other.is_some());
         record.other.insert("novelty", Json::of(&novelty).expect("a string is JSON"));
         let back = Record::try_from(Call::from(record.clone())).expect("valid");
         prop_assert_eq!(back, record);

@@ -1,13 +1,15 @@
 //! What this machine can do at best, for comparison: its disk, and the work that nobody can avoid.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use libdeflater::{CompressionLvl, Compressor};
 use rustix::time::{ClockId, clock_gettime};
 use sidetrail_archive::hash::Sha256;
 
@@ -73,6 +75,15 @@ pub(crate) fn of_content(files: &[Vec<u8>], bytes_per_event: f64) -> Result<Limi
         measure(&format!("gzip {level}"), &gzip(level))?;
     }
     let gzip3 = measure("gzip 3", &gzip(3))?;
+    for number in [1, 3] {
+        let level = CompressionLvl::new(number).map_err(|error| anyhow!("libdeflate: {error:?}"))?;
+        let compressor = RefCell::new(Compressor::new(level));
+        measure(&format!("libdeflate {number}"), &|content| {
+            let mut compressor = compressor.borrow_mut();
+            let mut file = vec![0; compressor.gzip_compress_bound(content.len())];
+            compressor.gzip_compress(content, &mut file).map_err(|error| anyhow!("libdeflate: {error}"))
+        })?;
+    }
     measure("zstd 1, 1 MiB blocks", &|content| {
         let blocks = content.chunks(1 << 20);
         blocks.map(|block| Ok(zstd::bulk::compress(block, 1)?.len())).sum()
@@ -91,7 +102,7 @@ impl Limits {
 }
 
 /// This thread's CPU seconds.
-fn cpu() -> f64 {
+pub(crate) fn cpu() -> f64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }

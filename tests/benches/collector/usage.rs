@@ -2,8 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+
+/// How often memory is looked at.
+const SAMPLE: Duration = Duration::from_millis(20);
 
 /// A process at one moment.
 #[derive(Debug)]
@@ -40,15 +46,9 @@ impl Usage {
         self.user + self.system
     }
 
-    /// Threads that have ended are missing.
-    pub(crate) fn threads_since(&self, before: &Self) -> Vec<(&str, f64)> {
-        let mut threads: Vec<_> = self
-            .threads
-            .iter()
-            .map(|(name, cpu)| (name.as_str(), cpu - before.threads.get(name).copied().unwrap_or_default()))
-            .collect();
-        threads.sort_by(|one, other| other.1.total_cmp(&one.1));
-        threads
+    /// CPU seconds of all threads of that name. Threads that have ended are missing.
+    pub(crate) fn thread(&self, name: &str) -> f64 {
+        self.threads.get(name).copied().unwrap_or_default()
     }
 
     pub(crate) fn rss_mib(&self) -> f64 {
@@ -57,6 +57,31 @@ impl Usage {
 
     pub(crate) fn peak_mib(&self) -> f64 {
         mib(self.peak)
+    }
+}
+
+/// The most resident memory in MiB that was seen while `work` went on, and what that came to.
+pub(crate) fn most_while<T: Send>(process: u32, work: impl FnOnce() -> Result<T> + Send) -> Result<(f64, T)> {
+    thread::scope(|scope| {
+        let worker = scope.spawn(work);
+        let mut most: f64 = 0.0;
+        while !worker.is_finished() {
+            most = most.max(Usage::of(process)?.rss_mib());
+            thread::sleep(SAMPLE);
+        }
+        let result = worker.join().map_err(|_| anyhow::anyhow!("the work panicked"))??;
+        Ok((most, result))
+    })
+}
+
+/// What the executable of a process takes without its symbols, MiB; `None` where there is no `strip`.
+pub(crate) fn stripped_mib(process: u32) -> Result<Option<f64>> {
+    let stripped = tempfile::NamedTempFile::new()?;
+    let mut strip = Command::new("strip");
+    strip.arg("-o").arg(stripped.path()).arg(format!("/proc/{process}/exe"));
+    match strip.status() {
+        Ok(status) if status.success() => Ok(Some(mib(fs::metadata(stripped.path())?.len() / 1024))),
+        _ => Ok(None),
     }
 }
 

@@ -1,9 +1,12 @@
 //! What the collector adds to an event, so that an application configures neither account nor region.
 
+use std::borrow::Cow;
+use std::fmt::Write;
+
 use sidetrail_archive::hash::Sha256;
 use sidetrail_archive::key::{Account, Id, Region};
-use sidetrail_record::limits::{MAX_ADDITIONAL, omitted};
-use sidetrail_record::{EventTime, Json, Members, Record, Resource, UserIdentity};
+use sidetrail_record::limits::{self, MAX_ADDITIONAL, omitted};
+use sidetrail_record::{EventTime, Json, JsonRef, Members, Record, Resource, UserIdentity, UserIdentityRef};
 use sidetrail_wire::InvalidCall;
 use sidetrail_wire::ingest::v1::Call;
 
@@ -17,6 +20,12 @@ const MARK_ROOM: usize = 256;
 /// caller sends can be one of these.
 const PLACEHOLDER_ACCOUNT: &str = "{account}";
 const PLACEHOLDER_REGION: &str = "{region}";
+
+/// What a call is that does not say.
+const DEFAULT_TYPE: &str = "AwsApiCall";
+const DEFAULT_CATEGORY: &str = "Management";
+const DEFAULT_ADDRESS: &str = "AWS Internal";
+const DEFAULT_IDENTITY: (&str, &str) = ("Unknown", "anonymous");
 
 /// What every record of a collector has in common.
 #[derive(Clone, Debug)]
@@ -64,18 +73,19 @@ impl Completion {
         record.event_version = Some(Record::EVENT_VERSION.to_owned());
         record.aws_region = Some(self.region.as_str().to_owned());
         record.recipient_account_id = Some(self.account.as_str().to_owned());
-        record.event_type.get_or_insert_with(|| "AwsApiCall".to_owned());
-        let category = record.event_category.get_or_insert_with(|| "Management".to_owned());
-        let management = category == "Management";
+        record.event_type.get_or_insert_with(|| DEFAULT_TYPE.to_owned());
+        let category = record.event_category.get_or_insert_with(|| DEFAULT_CATEGORY.to_owned());
+        let management = category == DEFAULT_CATEGORY;
         record.management_event.get_or_insert(management);
         record.event_id.get_or_insert_with(|| event_id(source, sequence));
         if record.event_time.is_none() {
             record.event_time = EventTime::from_unix_seconds(unix_ms.div_euclid(1000));
         }
-        record.source_ip_address.get_or_insert_with(|| "AWS Internal".to_owned());
+        record.source_ip_address.get_or_insert_with(|| DEFAULT_ADDRESS.to_owned());
+        let (kind, principal) = DEFAULT_IDENTITY;
         record.user_identity.get_or_insert_with(|| UserIdentity {
-            kind: Some("Unknown".to_owned()),
-            principal_id: Some("anonymous".to_owned()),
+            kind: Some(kind.to_owned()),
+            principal_id: Some(principal.to_owned()),
             ..UserIdentity::default()
         });
         record.request_parameters.get_or_insert_with(Json::null);
@@ -86,50 +96,111 @@ impl Completion {
         Ok(record)
     }
 
+    /// Appends the text of [`Completion::record`] without making the record, and gives its time. That is how nearly all
+    /// calls go. `None`, and nothing written, where it takes a record: to be trimmed, to hold members that a call has no
+    /// field for, or to say what is wrong.
+    pub(crate) fn write(
+        &self,
+        call: &Call,
+        origin: Origin,
+        unix_ms: i64,
+        out: &mut Vec<u8>,
+    ) -> Option<EventTime> {
+        let mut record = call.as_record()?;
+        let time = match record.event_time {
+            Some(time) => time,
+            None => EventTime::from_unix_seconds(unix_ms.div_euclid(1000))?,
+        };
+        record.event_time = Some(time);
+        record.event_version = Some(Record::EVENT_VERSION.into());
+        record.aws_region = Some(self.region.as_str().into());
+        record.recipient_account_id = Some(self.account.as_str().into());
+        record.event_type.get_or_insert(DEFAULT_TYPE.into());
+        let management = *record.event_category.get_or_insert(DEFAULT_CATEGORY.into()) == DEFAULT_CATEGORY;
+        record.management_event.get_or_insert(management);
+        record.event_id.get_or_insert_with(|| event_id(origin.source, origin.sequence).into());
+        record.source_ip_address.get_or_insert(DEFAULT_ADDRESS.into());
+        let (kind, principal) = DEFAULT_IDENTITY;
+        record.user_identity.get_or_insert_with(|| UserIdentityRef {
+            kind: Some(kind.into()),
+            principal_id: Some(principal.into()),
+            ..UserIdentityRef::default()
+        });
+        record.request_parameters.get_or_insert(JsonRef::NULL);
+        record.response_elements.get_or_insert(JsonRef::NULL);
+        for resource in record.resources.iter_mut().flatten() {
+            if let Some(arn) = resource.arn.as_deref().and_then(|arn| self.placed(arn)) {
+                resource.arn = Some(arn.into());
+                resource.account_id.get_or_insert(self.account.as_str().into());
+            }
+        }
+        let data = record.additional_event_data.as_ref().map_or("null", JsonRef::as_str);
+        record.additional_event_data = Some(JsonRef::from_trusted(marked(data, origin)));
+        limits::write_whole(&record, out).then_some(time)
+    }
+
     /// Puts account and region where the ARN leaves a place for them.
     fn place(&self, resource: &mut Resource) {
-        let Some(arn) = &mut resource.arn else { return };
-        if arn.contains(PLACEHOLDER_ACCOUNT) || arn.contains(PLACEHOLDER_REGION) {
-            *arn = arn
-                .replace(PLACEHOLDER_ACCOUNT, self.account.as_str())
-                .replace(PLACEHOLDER_REGION, self.region.as_str());
+        if let Some(arn) = resource.arn.as_deref().and_then(|arn| self.placed(arn)) {
+            resource.arn = Some(arn);
             resource.account_id.get_or_insert_with(|| self.account.as_str().to_owned());
         }
+    }
+
+    /// `None` if it leaves none.
+    fn placed(&self, arn: &str) -> Option<String> {
+        (arn.contains(PLACEHOLDER_ACCOUNT) || arn.contains(PLACEHOLDER_REGION)).then(|| {
+            arn.replace(PLACEHOLDER_ACCOUNT, self.account.as_str())
+                .replace(PLACEHOLDER_REGION, self.region.as_str())
+        })
     }
 }
 
 /// Gives a record our mark.
 pub(super) fn mark(record: &mut Record, origin: Origin) {
-    let data = record.additional_event_data.take().unwrap_or_else(Json::null);
-    record.additional_event_data = Some(marked(data, origin));
+    let data = record.additional_event_data.as_ref().map_or("null", Json::as_str);
+    record.additional_event_data = Some(Json::from_trusted(marked(data, origin)));
 }
 
 /// `data` with our mark, which an application cannot forge. Both together keep CloudTrail's limit: data that leaves no
-/// room for the mark is omitted, as data over the limit is.
-fn marked(data: Json, Origin { source, sequence, intent }: Origin) -> Json {
-    let data = if data.as_str().contains(MARK) { without_mark(data) } else { data };
-    let data = match data.size() {
-        size if size > MAX_ADDITIONAL - MARK_ROOM => omitted("additionalEventData", size),
+/// room for the mark is omitted, as data over the limit is. What is no object stays as it is.
+fn marked(data: &str, Origin { source, sequence, intent }: Origin) -> String {
+    let data: Cow<'_, str> = if data.contains(MARK) { without_mark(data) } else { data.into() };
+    let data: Cow<'_, str> = match data.len() {
+        size if size > MAX_ADDITIONAL - MARK_ROOM => {
+            String::from(omitted("additionalEventData", size)).into()
+        }
         _ => data,
     };
-    // A UUID and a number in quotes and braces: this is JSON.
-    let intent = match intent {
-        None => String::new(),
-        Some(Of::Own(intent)) => format!(r#","intent":{intent}"#),
+    let head = match &*data {
+        "null" => "{",
+        data if data.starts_with('{') => data.strip_suffix('}').map_or(data, str::trim_ascii_end),
+        _ => return data.into_owned(),
+    };
+    let mut text = String::with_capacity(head.len() + MARK_ROOM);
+    text.push_str(head);
+    if head != "{" {
+        text.push(',');
+    }
+    // A UUID and a number in quotes and braces: this is JSON. And writing to a string does not fail.
+    let _ = write!(text, r#""{MARK}":{{"source":"{source}","sequence":{sequence}"#);
+    let _ = match intent {
+        None => Ok(()),
+        Some(Of::Own(intent)) => write!(text, r#","intent":{intent}"#),
         Some(Of::Other(source, intent)) => {
-            format!(r#","intent":{{"source":"{source}","sequence":{intent}}}"#)
+            write!(text, r#","intent":{{"source":"{source}","sequence":{intent}}}"#)
         }
     };
-    let mark = Json::parse(format!(r#"{{"source":"{source}","sequence":{sequence}{intent}}}"#));
-    mark.map_or_else(|_| data.clone(), |mark| data.with_member(MARK, &mark))
+    text.push_str("}}");
+    text
 }
 
-fn without_mark(data: Json) -> Json {
-    let Ok(mut members) = serde_json::from_str::<Members>(data.as_str()) else { return data };
+fn without_mark(data: &str) -> Cow<'_, str> {
+    let Ok(mut members) = serde_json::from_str::<Members>(data) else { return data.into() };
     if members.remove(MARK).is_none() {
-        return data;
+        return data.into();
     }
-    Json::of(&members).unwrap_or(data)
+    Json::of(&members).map_or(data.into(), |data| String::from(data).into())
 }
 
 /// An id for an event that came without one: the same whenever the event is rendered.
@@ -145,6 +216,7 @@ pub(super) fn event_id(source: Id, sequence: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use serde_json::{Value, json};
     use sidetrail_wire::ingest::v1 as wire;
 
@@ -190,6 +262,75 @@ mod tests {
         );
         assert_eq!(record["eventID"].as_str().map(str::len), Some(36));
         assert_eq!(record["eventID"], complete(Call::default())["eventID"], "the same every time");
+    }
+
+    /// Straight from the call or by way of a record: the text is the same.
+    #[test]
+    fn calls_are_written_as_their_records_are() {
+        let json = |text: &str| Some(Bytes::copy_from_slice(text.as_bytes()));
+        let resource = |arn: &str| wire::Resource { arn: Some(arn.to_owned()), ..wire::Resource::default() };
+        let empty = Call::default;
+        let calls = [
+            (true, empty()),
+            (true, Call { time_unix_nano: Some(1), event_id: vec![7; 16].into(), ..empty() }),
+            (
+                true,
+                Call {
+                    event_category: "Data".to_owned(), event_name: "é\"\\\n\u{1f}".to_owned(), ..empty()
+                },
+            ),
+            (
+                true,
+                Call {
+                    management_event: Some(false),
+                    user_identity: Some(wire::UserIdentity::default()),
+                    ..empty()
+                },
+            ),
+            (true, Call { resources: vec![resource("a:{region}:{account}"), resource("b")], ..empty() }),
+            (
+                true,
+                Call {
+                    additional_event_data: json(" {\"a\":1 } "),
+                    request_parameters: json("[1.10]"),
+                    ..empty()
+                },
+            ),
+            (true, Call { additional_event_data: json(r#"{"sidetrail":7}"#), ..empty() }),
+            (
+                true,
+                Call {
+                    additional_event_data: json("7"),
+                    tls_details: json(r#"{"tlsVersion":"v"}"#),
+                    ..empty()
+                },
+            ),
+            (true, Call { user_agent: Some("x".repeat(limits::MAX_TEXT)), ..empty() }),
+            (false, Call { user_agent: Some("x".repeat(limits::MAX_TEXT + 1)), ..empty() }),
+            (
+                false,
+                Call {
+                    request_parameters: json(&format!("\"{}\"", "x".repeat(limits::MAX_PARAMETERS))),
+                    ..empty()
+                },
+            ),
+            (false, Call { other: json(r#"{"apiVersion":"1"}"#), ..empty() }),
+            (false, Call { event_source: "x".repeat(limits::MAX_RECORD), ..empty() }),
+            (false, Call { response_elements: json("{"), ..empty() }),
+        ];
+        for (at_once, call) in calls {
+            let origin = Origin { intent: Some(Of::Own(2)), ..origin(3) };
+            let mut text = b"before".to_vec();
+            let time = completion().write(&call, origin, 1_768_473_677_999, &mut text);
+            assert_eq!(time.is_some(), at_once, "{call:?}");
+            let mut expected = b"before".to_vec();
+            if time.is_some() {
+                let mut record = completion().record(call, origin, 1_768_473_677_999).unwrap();
+                assert_eq!(record.event_time, time);
+                limits::write(&mut record, &mut expected).unwrap();
+            }
+            assert_eq!(String::from_utf8(text).unwrap(), String::from_utf8(expected).unwrap());
+        }
     }
 
     #[test]

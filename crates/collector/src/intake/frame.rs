@@ -1,11 +1,15 @@
 //! A frame of the spool in the making.
 
+use std::cell::RefCell;
+use std::io;
+
 use bytes::Bytes;
 use prost::Message;
 use sidetrail_archive::key::Id;
 use sidetrail_record::EventTime;
 use sidetrail_spool::MAX_META;
 use sidetrail_wire::spool::v1::{BodyEncoding, FrameMeta, Incomplete, Intent};
+use zstd::bulk::Compressor;
 
 use super::intent;
 use crate::ledger::Reservation;
@@ -24,6 +28,45 @@ const COMPRESS_ABOVE: usize = 512;
 const COMPRESSION_LEVEL: i32 = 1;
 
 const _: () = assert!(FRAME_INTENTS + intent::MAX_ENCODED + REST_OF_META <= MAX_META);
+
+/// A frame's text, at most, that is kept to hold the next one's: with what a full frame has beyond its size.
+const KEEP: usize = FRAME_BODY + (256 << 10);
+
+thread_local! {
+    /// One for each thread that makes frames.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// What making a frame takes, kept for the next one: a compressor fills a megabyte with zeros before it begins.
+#[derive(Default)]
+struct Scratch {
+    text: Vec<u8>,
+    packed: Vec<u8>,
+    compressor: Option<Compressor<'static>>,
+}
+
+impl Scratch {
+    /// The compressed form of `text`, in as much memory as it takes: it may wait for the disk.
+    fn compress(&mut self, text: &[u8]) -> io::Result<Vec<u8>> {
+        let compressor = match self.compressor.take() {
+            Some(compressor) => compressor,
+            None => Compressor::new(COMPRESSION_LEVEL)?,
+        };
+        let compressor = self.compressor.insert(compressor);
+        self.packed.clear();
+        self.packed.reserve(zstd::zstd_safe::compress_bound(text.len()));
+        compressor.compress_to_buffer(text, &mut self.packed)?;
+        let packed = self.packed.as_slice().to_vec();
+        self.packed.shrink_to(KEEP);
+        Ok(packed)
+    }
+
+    fn keep(&mut self, mut text: Vec<u8>) {
+        text.clear();
+        text.shrink_to(KEEP);
+        self.text = text;
+    }
+}
 
 /// A frame as the spool takes it.
 #[derive(Debug)]
@@ -69,7 +112,8 @@ pub(super) struct Draft {
 
 impl Draft {
     pub(super) fn new(first: u64) -> Self {
-        Self { first, ..Self::default() }
+        let body = SCRATCH.with_borrow_mut(|scratch| std::mem::take(&mut scratch.text));
+        Self { first, body, ..Self::default() }
     }
 
     /// Adds the record that `write` appends, and notes the time that it gives, or `unix_ms` where it gives none. After
@@ -137,9 +181,12 @@ impl Draft {
     ) -> Result<Frame, CompressError> {
         let body_size = self.body.len();
         let (body, encoding) = if body_size > COMPRESS_ABOVE {
-            let body = zstd::bulk::compress(&self.body, COMPRESSION_LEVEL)
-                .map_err(|error| CompressError(error.to_string()))?;
-            (body, BodyEncoding::JoinedZstd)
+            let packed = SCRATCH.with_borrow_mut(|scratch| {
+                let packed = scratch.compress(&self.body);
+                scratch.keep(self.body);
+                packed
+            });
+            (packed.map_err(|error| CompressError(error.to_string()))?, BodyEncoding::JoinedZstd)
         } else {
             (self.body, BodyEncoding::Joined)
         };

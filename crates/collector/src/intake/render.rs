@@ -130,6 +130,11 @@ impl Renderer {
         let original = intent.and_then(|intent| self.known.recorded.get(&intent));
         draft.record::<Unfit>(unix_ms, |body| {
             let origin = Origin { source, sequence, intent: intent.map(Of::Own) };
+            if original.is_none()
+                && let Some(time) = self.completion.write(&call, origin, unix_ms, body)
+            {
+                return Ok(Some(time));
+            }
             let mut record = self.completion.record(call, origin, unix_ms).map_err(unfit)?;
             if let Some(original) = original {
                 intent::amend(&mut record, original, source, sequence);

@@ -1,6 +1,7 @@
 //! A batch in the making: frames become a log file and the ranges that its manifest accounts for.
 
 use std::collections::HashMap;
+use std::{fmt, io};
 
 use jiff::Timestamp;
 use prost::Message;
@@ -9,6 +10,7 @@ use sidetrail_archive::log::{LogError, LogFile, LogWriter};
 use sidetrail_archive::manifest::Source;
 use sidetrail_spool::{Frame, MAX_BODY, Position};
 use sidetrail_wire::spool::v1::{BodyEncoding, FrameMeta};
+use zstd::bulk::Decompressor;
 
 use super::state::Counts;
 use crate::ledger::source_id;
@@ -31,6 +33,7 @@ pub(crate) enum FrameError {
 #[derive(Debug)]
 pub(super) struct Batch {
     log: LogWriter,
+    unpacker: Unpacker,
     ranges: Vec<Source>,
     /// The last range of each source.
     latest: HashMap<Id, usize>,
@@ -55,6 +58,7 @@ impl Batch {
     pub(super) fn new(start: Position) -> Result<Self, LogError> {
         Ok(Self {
             log: LogWriter::new()?,
+            unpacker: Unpacker::default(),
             ranges: Vec::new(),
             latest: HashMap::new(),
             times: None,
@@ -70,8 +74,8 @@ impl Batch {
             .map_err(|error| FrameError::Meta(frame.position, error.to_string()))?;
         let source = source_id(&meta.source)
             .ok_or_else(|| FrameError::Meta(frame.position, "source is not 16 bytes".to_owned()))?;
-        let body = body(&meta, frame)?;
-        self.log.push_joined(&body, u64::from(meta.records))?;
+        let body = self.unpacker.body(&meta, frame)?;
+        self.log.push_joined(body, u64::from(meta.records))?;
         if meta.records > 0 {
             let (oldest, newest) = self.times.unwrap_or((meta.oldest_event_time, meta.newest_event_time));
             self.times = Some((oldest.min(meta.oldest_event_time), newest.max(meta.newest_event_time)));
@@ -147,22 +151,50 @@ impl Batch {
     }
 }
 
-/// The records of a frame as text.
-fn body<'a>(meta: &FrameMeta, frame: &Frame<'a>) -> Result<std::borrow::Cow<'a, [u8]>, FrameError> {
-    let invalid = |reason: String| FrameError::Body(frame.position, reason);
-    let size = meta.body_size as usize;
-    let body: std::borrow::Cow<'_, [u8]> = match meta.encoding() {
-        BodyEncoding::Joined => frame.body.into(),
-        BodyEncoding::JoinedZstd if size > MAX_BODY => {
-            return Err(invalid(format!("{size} bytes are over the limit of {MAX_BODY}")));
+/// Gives the records of frames as text, one frame after the other in the same memory.
+#[derive(Default)]
+struct Unpacker {
+    decompressor: Option<Decompressor<'static>>,
+    text: Vec<u8>,
+}
+
+impl Unpacker {
+    fn body<'a>(&'a mut self, meta: &FrameMeta, frame: &Frame<'a>) -> Result<&'a [u8], FrameError> {
+        let invalid = |reason: String| FrameError::Body(frame.position, reason);
+        let size = meta.body_size as usize;
+        let body = match meta.encoding() {
+            BodyEncoding::Joined => frame.body,
+            BodyEncoding::JoinedZstd if size > MAX_BODY => {
+                return Err(invalid(format!("{size} bytes are over the limit of {MAX_BODY}")));
+            }
+            BodyEncoding::JoinedZstd => {
+                self.unpack(frame.body, size).map_err(|error| invalid(error.to_string()))?
+            }
+            BodyEncoding::Unspecified => {
+                return Err(invalid(format!("encoding {} is not known", meta.encoding)));
+            }
+        };
+        if body.len() != size {
+            return Err(invalid(format!("it has {} bytes, the meta says {size}", body.len())));
         }
-        BodyEncoding::JoinedZstd => {
-            zstd::bulk::decompress(frame.body, size).map_err(|error| invalid(error.to_string()))?.into()
-        }
-        BodyEncoding::Unspecified => return Err(invalid(format!("encoding {} is not known", meta.encoding))),
-    };
-    if body.len() != size {
-        return Err(invalid(format!("it has {} bytes, the meta says {size}", body.len())));
+        Ok(body)
     }
-    Ok(body)
+
+    /// No more than there is memory for, which may be more than `size`.
+    fn unpack(&mut self, packed: &[u8], size: usize) -> io::Result<&[u8]> {
+        let decompressor = match self.decompressor.take() {
+            Some(decompressor) => decompressor,
+            None => Decompressor::new()?,
+        };
+        self.text.clear();
+        self.text.reserve(size);
+        self.decompressor.insert(decompressor).decompress_to_buffer(packed, &mut self.text)?;
+        Ok(&self.text)
+    }
+}
+
+impl fmt::Debug for Unpacker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unpacker").finish_non_exhaustive()
+    }
 }

@@ -18,6 +18,11 @@ const MAX_DRAIN_BACKOFF: Duration = Duration::from_secs(1);
 /// A worker looks at the clock at least this often, since the clock may be changed while it waits.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
+/// Where cores are short, taking events comes first: somebody waits for the ack, and nobody for a log file. It still gets
+/// a tenth of a core that intake wants for itself, and all of it once the spool is full.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
+
 /// Wakes and ends a worker.
 #[derive(Debug, Default)]
 struct Signal {
@@ -107,6 +112,14 @@ impl Signal {
     }
 }
 
+/// Gives the calling thread a lower priority. Elsewhere than on Linux that would be the whole process.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(%error, "shipping goes at the priority of everything else");
+    }
+}
+
 struct Run<D> {
     shipper: Shipper<D>,
     surroundings: Surroundings,
@@ -116,6 +129,7 @@ struct Run<D> {
 
 impl<D: Destination> Run<D> {
     fn run(mut self) -> Option<Progress> {
+        step_back();
         loop {
             let State { drain, stop, .. } = self.signal.get();
             if stop {
