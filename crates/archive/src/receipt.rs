@@ -77,8 +77,8 @@ pub struct Quarantined {
 pub struct Taken {
     /// The object.
     pub key: String,
-    /// SHA-256 of its stored bytes.
-    pub sha256: Sha256,
+    /// SHA-256 of its stored bytes, null where it is too large to be one of ours.
+    pub sha256: Option<Sha256>,
 }
 
 /// All receipts of a manifest.

@@ -2,7 +2,10 @@
 
 mod batch;
 mod destination;
+mod conflict;
 mod open;
+mod quarantine;
+mod receipts;
 mod shipper;
 mod state;
 mod worker;
