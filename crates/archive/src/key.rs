@@ -5,6 +5,7 @@
 //! log file  = home "CloudTrail/"         day account "_CloudTrail_"         region "_" minute "_" unique ".json.gz"
 //! manifest  = home "Sidetrail-Manifest/" day account "_Sidetrail-Manifest_" region "_" minute "_" unique ".json"
 //! key       = home "Sidetrail-Key/" key-id ".json"
+//! frame     = home "Sidetrail-Quarantine/" collector "/" trail "/" sha256 ".frame"
 //! day       = region "/" YYYY "/" MM "/" DD "/"
 //! minute    = YYYYMMDD "T" HHmm "Z"      ; of delivery, UTC
 //! unique    = 16 of 0-9 A-Z a-z
@@ -99,7 +100,21 @@ impl Unique {
     /// digit first.
     #[must_use]
     pub fn of(collector: Id, trail: &Trail, index: u64) -> Self {
-        let hash = Sha256::of(format!("{collector}/{trail}/{index}").as_bytes());
+        Self::of_text(&format!("{collector}/{trail}/{index}"))
+    }
+
+    /// The name of the object at the same place where `attempt` names were found taken by something else. The first is
+    /// [`Unique::of`]; the text of the others goes on with `/{attempt}`.
+    #[must_use]
+    pub fn of_attempt(collector: Id, trail: &Trail, index: u64, attempt: u32) -> Self {
+        match attempt {
+            0 => Self::of(collector, trail, index),
+            _ => Self::of_text(&format!("{collector}/{trail}/{index}/{attempt}")),
+        }
+    }
+
+    fn of_text(text: &str) -> Self {
+        let hash = Sha256::of(text.as_bytes());
         let mut number =
             hash.as_bytes()[..12].iter().fold(0, |number: u128, byte| number << 8 | u128::from(*byte));
         let mut digits = [0; 16];
@@ -332,6 +347,9 @@ impl fmt::Display for KeyObjectKey {
 }
 
 text!(KeyObjectKey);
+
+mod quarantine;
+pub use quarantine::QuarantineKey;
 
 #[cfg(test)]
 mod tests {

@@ -24,6 +24,8 @@ pub mod key;
 pub mod log;
 pub mod manifest;
 mod name;
+pub mod quarantine;
+pub mod receipt;
 pub mod sign;
 pub mod source;
 #[cfg(feature = "store")]

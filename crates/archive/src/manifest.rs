@@ -4,6 +4,8 @@
 //! Writing it is the commit: a log file without one is *uncommitted*. Published keys ([`PublishedKey`]) are envelopes
 //! of the same kind, signed by the key they carry.
 
+use std::collections::HashMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
@@ -15,6 +17,7 @@ use crate::key::{
     Account, Home, Id, KeyObjectKey, LogKey, ManifestKey, Minute, Place, Region, Trail, Unique,
 };
 use crate::log::LogFile;
+pub use crate::receipt::{Drop, Heard, Loss, Quarantined, Receipts, Taken};
 use crate::sign::{KeyId, PublicKey, Signer};
 use crate::time;
 
@@ -49,6 +52,24 @@ pub struct Manifest {
     pub newest_event_time: Option<Timestamp>,
     /// The ranges of events that this manifest accounts for.
     pub sources: Vec<Source>,
+    /// Why events of the ranges were dropped. This and what follows is absent where there is nothing to say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drops: Vec<Drop>,
+    /// What sources said of how far they have numbered their events.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heard: Vec<Heard>,
+    /// What could not be read of the spool, between the manifest before and the end of this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub losses: Vec<Loss>,
+    /// Frames that were set aside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quarantined: Vec<Quarantined>,
+    /// How many names of this place in the chain were found taken by other bytes; part of the name that it has.
+    #[serde(default, skip_serializing_if = "is_zero_u32")]
+    pub attempt: u32,
+    /// What was found there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken: Vec<Taken>,
 }
 
 /// The log file of a manifest: its stored bytes, and the content after inflation.
@@ -120,6 +141,11 @@ pub struct Source {
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero_u32(number: &u32) -> bool {
     *number == 0
 }
 
@@ -196,7 +222,30 @@ impl Manifest {
             oldest_event_time,
             newest_event_time,
             sources,
+            drops: Vec::new(),
+            heard: Vec::new(),
+            losses: Vec::new(),
+            quarantined: Vec::new(),
+            attempt: 0,
+            taken: Vec::new(),
         }
+    }
+
+    /// Adds the receipts.
+    #[must_use]
+    pub fn with_receipts(self, Receipts { drops, heard, losses, quarantined }: Receipts) -> Self {
+        Self { drops, heard, losses, quarantined, ..self }
+    }
+
+    /// Gives it and its log file the name of another attempt, after those that `taken` were found under the others.
+    #[must_use]
+    pub fn renamed(mut self, attempt: u32, taken: Vec<Taken>) -> Self {
+        let Chain { collector, trail, index, .. } = &self.chain;
+        self.manifest.0.unique = Unique::of_attempt(*collector, trail, *index, attempt);
+        if let Some(log) = &mut self.log_file {
+            log.key = self.manifest.log();
+        }
+        Self { attempt, taken, ..self }
     }
 
     /// Signs the manifest and renders the bytes to store at its key.
@@ -237,7 +286,9 @@ impl Manifest {
         rule(home.account == self.account, "account is not that of the key")?;
         rule(*region == self.region, "region is not that of the key")?;
         rule(*minute == Minute::of(self.created_at), "createdAt is not in the minute of the key")?;
-        rule(*unique == self.chain.unique(), "the key is not that of the place in the chain")?;
+        let Chain { collector, trail, index, .. } = &self.chain;
+        let named = Unique::of_attempt(*collector, trail, *index, self.attempt);
+        rule(*unique == named, "the key is not that of the place in the chain")?;
         rule(
             (self.chain.index == 0) == self.chain.previous.is_none(),
             "previous is null at index 0 and only there",
@@ -265,7 +316,30 @@ impl Manifest {
             rule(events.is_some() && events == fates, "a source's range is not the sum of its counts")?;
             recorded = recorded.checked_add(source.recorded).ok_or("the counts overflow")?;
         }
-        rule(recorded == records, "records is not the sum of what the sources recorded")
+        rule(recorded == records, "records is not the sum of what the sources recorded")?;
+        self.check_receipts()
+    }
+
+    fn check_receipts(&self) -> Result<(), &'static str> {
+        let mut dropped: HashMap<Id, u64> = HashMap::new();
+        for Source { source, dropped: count, .. } in &self.sources {
+            let all = dropped.entry(*source).or_default();
+            *all = all.saturating_add(*count);
+        }
+        for Drop { source, count, .. } in &self.drops {
+            let rest = dropped.get(source).and_then(|rest| rest.checked_sub(*count));
+            dropped.insert(*source, rest.ok_or("more reasons for drops than drops")?);
+        }
+        if self.heard.iter().any(|heard| heard.assigned < heard.arrived) {
+            return Err("a source gave fewer numbers than arrived");
+        }
+        if self.quarantined.iter().any(|frame| frame.key.home != self.manifest.0.home) {
+            return Err("a quarantined frame is not of this account");
+        }
+        if self.taken.len() as u64 > 2 * u64::from(self.attempt) {
+            return Err("more names were taken than tried");
+        }
+        Ok(())
     }
 }
 

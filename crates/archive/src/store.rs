@@ -4,6 +4,7 @@
 //! with an endpoint set, requests use path style, and plain HTTP if the endpoint does.
 
 mod bucket;
+mod failure;
 mod local;
 
 use std::fmt;
@@ -15,23 +16,32 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::client::{HttpError, HttpErrorKind};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{
     Attribute, Attributes, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
 };
 
+pub use self::failure::Failure;
 use crate::key::{InvalidName, Prefix};
 use crate::source::{self, Bucket, Directory};
 
-/// How long one request may take, sending and receiving included.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long any request may take, sending and receiving included: what the largest object needs at [`SLOWEST`].
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long a put or get may take, all its tries together, beside what its bytes need.
+const BASE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The slowest connection that is still one, bytes a second.
+const SLOWEST: u64 = 96 << 10;
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a request is tried again at once; who has to succeed tries again later by itself.
-const RETRIES: usize = 3;
-/// How long all tries of a request may take.
-const RETRY_TIMEOUT: Duration = Duration::from_secs(90);
+const RETRIES: usize = 2;
+/// How long after the first try another one may begin.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
+/// Connections that are kept for later, and how long: less than services do, which close them from their side.
+const POOL: usize = 4;
+const POOL_IDLE: Duration = Duration::from_secs(20);
 
 /// The variables that are handed to the S3 client as they are; a name is its configuration key.
 const VARIABLES: [&str; 20] = [
@@ -101,6 +111,18 @@ impl StoreError {
         matches!(*self.cause, object_store::Error::NotFound { .. })
     }
 
+    /// Whether there is more of it than was asked for.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        std::error::Error::source(&*self.cause).is_some_and(|cause| cause.is::<TooLarge>())
+    }
+
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        Failure::of(&self.cause)
+    }
+
     /// Whether the store knows the caller and refuses, or does not know the caller: trying again does not help.
     #[must_use]
     pub fn is_denied(&self) -> bool {
@@ -108,6 +130,10 @@ impl StoreError {
         matches!(*self.cause, PermissionDenied { .. } | Unauthenticated { .. })
     }
 }
+
+#[derive(Debug, thiserror::Error)]
+#[error("larger than {0} bytes")]
+struct TooLarge(usize);
 
 /// What became of a put that must not overwrite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,8 +200,11 @@ impl Store {
         let prefix = if prefix.is_empty() { None } else { Some(Prefix::new(prefix)?) };
         let set = |name| env(name).filter(|value| !value.is_empty());
 
-        let options =
-            ClientOptions::new().with_timeout(REQUEST_TIMEOUT).with_connect_timeout(CONNECT_TIMEOUT);
+        let options = ClientOptions::new()
+            .with_timeout(REQUEST_TIMEOUT)
+            .with_connect_timeout(CONNECT_TIMEOUT)
+            .with_pool_max_idle_per_host(POOL)
+            .with_pool_idle_timeout(POOL_IDLE);
         let retry =
             RetryConfig { max_retries: RETRIES, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
         let mut builder = AmazonS3Builder::new().with_bucket_name(bucket).with_retry(retry);
@@ -240,23 +269,33 @@ impl Store {
                 Err(error) => Err(failed(generic(error))),
             };
         }
-        match self.inner.put_opts(&path, bytes.clone().into(), options(key, PutMode::Create)).await {
+        in_time(bytes.len(), self.create(key, &path, bytes)).await.map_err(failed)
+    }
+
+    async fn create(&self, key: &str, path: &ObjectPath, bytes: Bytes) -> object_store::Result<Put> {
+        match self.inner.put_opts(path, bytes.clone().into(), options(key, PutMode::Create)).await {
             Ok(_) => Ok(Put::Created),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(Put::AlreadyExists),
             Err(error) if is_not_implemented(&error) => {
-                match self.inner.head(&path).await {
+                match self.inner.head(path).await {
                     Ok(_) => return Ok(Put::AlreadyExists),
                     Err(object_store::Error::NotFound { .. }) => {}
-                    Err(error) => return Err(failed(error)),
+                    Err(error) => return Err(error),
                 }
-                self.inner
-                    .put_opts(&path, bytes.into(), options(key, PutMode::Overwrite))
-                    .await
-                    .map(|_| Put::Created)
-                    .map_err(failed)
+                let mode = options(key, PutMode::Overwrite);
+                self.inner.put_opts(path, bytes.into(), mode).await.map(|_| Put::Created)
             }
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(error),
         }
+    }
+
+    /// The stored size of an object, in bytes.
+    ///
+    /// # Errors
+    /// If there is none, or the store does not say.
+    pub async fn size(&self, key: &str) -> Result<u64, object_store::Error> {
+        let path = path(key)?;
+        Ok(in_time(0, self.inner.head(&path)).await?.size)
     }
 
     /// Reads an object of at most `limit` bytes.
@@ -265,16 +304,19 @@ impl Store {
     /// If there is none ([`StoreError::is_not_found`]), it is larger, or it could not be read.
     pub async fn get(&self, key: &str, limit: usize) -> Result<Bytes, StoreError> {
         let failed = |cause| self.error("get", key, cause);
-        let result = self.inner.get(&path(key).map_err(failed)?).await.map_err(failed)?;
-        let mut chunks = result.into_stream();
-        let mut bytes = Vec::new();
-        while let Some(chunk) = chunks.try_next().await.map_err(failed)? {
-            if bytes.len() + chunk.len() > limit {
-                return Err(failed(generic(io::Error::other(format!("larger than {limit} bytes")))));
+        let path = path(key).map_err(failed)?;
+        let read = async {
+            let mut chunks = self.inner.get(&path).await?.into_stream();
+            let mut bytes = Vec::new();
+            while let Some(chunk) = chunks.try_next().await? {
+                if bytes.len() + chunk.len() > limit {
+                    return Err(generic(TooLarge(limit)));
+                }
+                bytes.extend_from_slice(&chunk);
             }
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok(bytes.into())
+            Ok(bytes.into())
+        };
+        in_time(limit, read).await.map_err(failed)
     }
 
     /// The store as a bucket to verify. A local directory is read directly; for anything else requests run on the
@@ -313,6 +355,19 @@ fn options(key: &str, mode: PutMode) -> PutOptions {
     let content_type = if key.ends_with(".gz") { "application/gzip" } else { "application/json" };
     let attributes = Attributes::from_iter([(Attribute::ContentType, content_type)]);
     PutOptions { mode, attributes, ..PutOptions::default() }
+}
+
+/// The result of a request that moves so many bytes, or that there is none in time: a connection that is half-open, or a
+/// service that does not answer, must not hold up who asks for longer than the bytes need.
+async fn in_time<T>(
+    bytes: usize,
+    request: impl Future<Output = object_store::Result<T>>,
+) -> object_store::Result<T> {
+    let time = BASE_TIMEOUT + Duration::from_secs(bytes as u64 / SLOWEST);
+    tokio::time::timeout(time, request).await.unwrap_or_else(|elapsed| {
+        let error = HttpError::new(HttpErrorKind::Timeout, elapsed);
+        Err(generic(error))
+    })
 }
 
 fn generic(error: impl std::error::Error + Send + Sync + 'static) -> object_store::Error {

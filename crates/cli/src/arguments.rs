@@ -29,6 +29,7 @@ Exit codes:
   0   done, and nothing is wrong
   1   done, and something is wrong: a finding, a damaged file, a refused record
   2   could not be done, or not wholly: no such directory, wrong credentials, no collector
+  3   verify only: genuine, and the manifests themselves say what is lost
   64  the command line makes no sense
 
 Examples:
@@ -46,12 +47,13 @@ pub(crate) enum Command {
     /// Check that everything signed is there and unchanged, and nothing was left out.
     #[command(after_help = "\
 Prints one line for each finding (KIND object what), then what was checked, which keys were believed, which events of
-each source are accounted for, and at last VALID, INVALID or COULD NOT CHECK.
+each source are accounted for, and at last VALID, INVALID, COULD NOT CHECK or VALID WITH LOSSES.
 
 What no archive can show: that its newest log files were removed together with their manifests. Compare with what the
 collector reports.
 
-Exit codes: 0 valid; 1 tampered with or incomplete; 2 could not check, or nothing to check; 64 usage.
+Exit codes: 0 valid; 1 tampered with or incomplete; 2 could not check, or nothing to check; 3 genuine, but the manifests
+themselves say that something is lost or never came; 64 usage.
 
 Examples:
   sidetrail verify ./bucket

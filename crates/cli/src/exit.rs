@@ -10,6 +10,7 @@ pub(crate) enum Exit {
     Done = 0,
     Wrong = 1,
     CouldNot = 2,
+    Lost = 3,
     Usage = 64,
 }
 
@@ -18,9 +19,10 @@ impl Exit {
     pub(crate) fn and(self, other: Self) -> Self {
         let rank = |exit| match exit {
             Self::Done => 0,
-            Self::CouldNot => 1,
-            Self::Wrong => 2,
-            Self::Usage => 3,
+            Self::Lost => 1,
+            Self::CouldNot => 2,
+            Self::Wrong => 3,
+            Self::Usage => 4,
         };
         if rank(other) > rank(self) { other } else { self }
     }
@@ -38,6 +40,7 @@ impl From<Outcome> for Exit {
             Outcome::Valid => Self::Done,
             Outcome::Invalid => Self::Wrong,
             Outcome::CouldNotCheck => Self::CouldNot,
+            Outcome::ValidWithLosses => Self::Lost,
         }
     }
 }
@@ -56,7 +59,7 @@ mod tests {
 
     #[test]
     fn outcomes_have_the_codes_that_the_archive_states() {
-        for outcome in [Outcome::Valid, Outcome::Invalid, Outcome::CouldNotCheck] {
+        for outcome in [Outcome::Valid, Outcome::Invalid, Outcome::CouldNotCheck, Outcome::ValidWithLosses] {
             assert_eq!(Exit::from(outcome) as u8, outcome.exit_code());
         }
     }

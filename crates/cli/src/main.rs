@@ -7,6 +7,7 @@
 //! | 0 | done, and nothing is wrong |
 //! | 1 | done, and something is wrong: a finding, a damaged file, a record that was refused |
 //! | 2 | could not be done, or not wholly: no such directory, wrong credentials, no collector |
+//! | 3 | `verify`: genuine, and the manifests themselves say what is lost |
 //! | 64 | the command line makes no sense |
 //!
 //! Where 1 and 2 both hold, 1 wins, as in `verify`: what is wrong stays wrong, whatever else could not be looked at.

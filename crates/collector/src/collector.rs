@@ -22,6 +22,7 @@ use crate::ledger::SharedLedger;
 use crate::listen::{SocketFile, bind_socket};
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
+use crate::space::{self, Space};
 use crate::trail::{Opener, Worker};
 use crate::{serve, trail};
 
@@ -251,6 +252,8 @@ impl Collector {
                 .serve_with_incoming_shutdown(incoming, self.end.clone().cancelled_owned());
             self.servers.spawn(server);
         }
+        let space = Arc::new(Space::new(&config.spool.directory));
+        self.servers.spawn(watch_space(Arc::clone(&space), self.committer.clone(), self.end.clone()));
         // Last: who is told that the collector is ready can reach it.
         if let Some(listener) = health {
             self.health_address = listener.local_addr().ok();
@@ -259,12 +262,21 @@ impl Collector {
                 ledger: self.ledger.clone(),
                 metrics,
                 pressure,
+                space,
                 failed: self.failed.clone(),
                 closing: self.intake.closing().clone(),
             };
             self.servers.spawn(health::serve(listener, state, self.end.clone()));
         }
         Ok(())
+    }
+}
+
+/// Looks how full spool and disk are, until `end`.
+async fn watch_space(space: Arc<Space>, committer: Committer<SharedLedger>, end: CancellationToken) {
+    let mut ticks = tokio::time::interval(space::LOOK_EVERY);
+    while end.run_until_cancelled(ticks.tick()).await.is_some() {
+        space.look(committer.usage());
     }
 }
 

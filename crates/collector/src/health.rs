@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ledger::SharedLedger;
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
+use crate::space::Space;
 
 /// What the probes look at.
 #[derive(Clone, Debug)]
@@ -22,6 +23,7 @@ pub(crate) struct Health {
     pub(crate) ledger: SharedLedger,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) pressure: Arc<Pressure>,
+    pub(crate) space: Arc<Space>,
     pub(crate) failed: CancellationToken,
     pub(crate) closing: CancellationToken,
 }
@@ -52,9 +54,10 @@ async fn livez(State(health): State<Health>) -> (StatusCode, &'static str) {
     (StatusCode::OK, "ok\n")
 }
 
-/// Ready is: an event sent now is taken. The bucket may be away.
-async fn readyz(State(health): State<Health>) -> (StatusCode, &'static str) {
-    if health.failed.is_cancelled() {
+/// Ready is: an event sent now is taken. The bucket may be away. The body's first line says why not, the others what fills
+/// up.
+async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
+    let (status, why) = if health.failed.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "the spool has failed\n")
     } else if health.closing.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
@@ -62,10 +65,13 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, &'static str) {
         (StatusCode::SERVICE_UNAVAILABLE, "the spool is full\n")
     } else {
         (StatusCode::OK, "ok\n")
-    }
+    };
+    health.metrics.space(health.space.look(health.committer.usage()));
+    (status, format!("{why}{}", health.space.warnings()))
 }
 
 async fn metrics(State(health): State<Health>) -> axum::response::Result<impl axum::response::IntoResponse> {
+    health.metrics.space(health.space.look(health.committer.usage()));
     let text = health
         .metrics
         .encode(health.ledger.totals(), health.committer.usage())

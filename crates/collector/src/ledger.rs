@@ -25,7 +25,7 @@ use intents::{Intents, Taken};
 /// restarts beside one collector while a sender is cut off.
 pub const MAX_SOURCES: usize = 4096;
 
-/// A source in a snapshot, at most: three numbers, 16 bytes, and their tags.
+/// A source in a snapshot, at most: three numbers, 16 bytes, two flags, and their tags.
 const SOURCE_BYTES: usize = 64;
 
 const _: () = assert!(MAX_SOURCES * SOURCE_BYTES + intents::MAX_SNAPSHOT + 1024 <= MAX_SNAPSHOT);
@@ -52,6 +52,8 @@ pub(crate) struct Totals {
     pub(crate) incomplete: u64,
     /// Intents that are open now.
     pub(crate) open: u64,
+    /// Events that remembered sources say they have assigned, and that have not come.
+    pub(crate) missing: u64,
 }
 
 /// The spool's ledger over [`Sources`].
@@ -79,7 +81,11 @@ impl SharedLedger {
 
     /// Counts of everything in the log.
     pub(crate) fn totals(&self) -> Totals {
-        self.with(|sources| Totals { open: sources.intents.count(), ..sources.totals })
+        self.with(|sources| Totals {
+            open: sources.intents.count(),
+            missing: sources.missing(),
+            ..sources.totals
+        })
     }
 
     /// The intents of a source that a completion may refer to.
@@ -121,7 +127,7 @@ impl Ledger for SharedLedger {
         let LedgerSnapshot { sources: states, accepted, dropped, intents, incomplete, open, recorded } =
             snapshot;
         self.with(|sources| {
-            sources.totals = Totals { accepted, dropped, intents, incomplete, open: 0 };
+            sources.totals = Totals { accepted, dropped, intents, incomplete, open: 0, missing: 0 };
             for state in states {
                 let source = source_id(&state.source).ok_or("snapshot has a source that is not 16 bytes")?;
                 sources.uses = sources.uses.max(state.touched);
@@ -157,12 +163,19 @@ impl Ledger for SharedLedger {
 }
 
 impl Sources {
+    fn missing(&self) -> u64 {
+        self.states.values().map(|state| state.assigned.saturating_sub(state.last_sequence)).sum()
+    }
+
     fn last(&self, source: Id) -> u64 {
         self.states.get(&source).map_or(0, |state| state.last_sequence)
     }
 
     fn check(&self, source: Id, meta: &FrameMeta) -> Verdict {
         let last = self.last(source);
+        if is_note(meta) {
+            return self.check_note(source, meta);
+        }
         if meta.last_sequence <= last {
             return Verdict::AlreadyHave;
         }
@@ -181,16 +194,29 @@ impl Sources {
         Verdict::Accept
     }
 
+    /// A frame without events is worth its place if it says something new about a source.
+    fn check_note(&self, source: Id, meta: &FrameMeta) -> Verdict {
+        let known = self.states.get(&source);
+        let (assigned, ended) = known.map_or((0, false), |state| (state.assigned, state.ended));
+        let follows = meta.last_sequence == self.last(source);
+        if follows && (meta.assigned > assigned || meta.ended && !ended) {
+            return Verdict::Accept;
+        }
+        Verdict::AlreadyHave
+    }
+
     fn apply(&mut self, source: Id, meta: FrameMeta) {
         self.uses += 1;
         let totals = &mut self.totals;
-        totals.accepted = totals.accepted.saturating_add(meta.last_sequence - meta.first_sequence + 1);
+        totals.accepted = totals.accepted.saturating_add(meta.last_sequence + 1 - meta.first_sequence);
         totals.dropped = totals.dropped.saturating_add(meta.dropped);
         totals.intents = totals.intents.saturating_add(meta.intents);
         let state = self.states.entry(source).or_default();
         state.source = meta.source;
         state.last_sequence = meta.last_sequence;
         state.touched = self.uses;
+        state.assigned = state.assigned.max(meta.assigned);
+        state.ended |= meta.ended;
         for sequence in meta.completed {
             self.intents.close(source, sequence);
         }
@@ -227,9 +253,15 @@ pub(crate) fn source_id(bytes: &[u8]) -> Option<Id> {
     <[u8; 16]>::try_from(bytes).ok().map(Id)
 }
 
+/// Whether a frame has no events and only says what its source has assigned.
+pub(crate) fn is_note(meta: &FrameMeta) -> bool {
+    meta.last_sequence.checked_add(1) == Some(meta.first_sequence) && (meta.assigned > 0 || meta.ended)
+}
+
 fn decode(meta: &[u8]) -> Result<(Id, FrameMeta), String> {
     let meta = FrameMeta::decode(meta).map_err(|error| error.to_string())?;
-    if meta.first_sequence == 0 || meta.last_sequence < meta.first_sequence {
+    let is_range = meta.last_sequence >= meta.first_sequence && meta.last_sequence < u64::MAX;
+    if meta.first_sequence == 0 || !(is_range || is_note(&meta)) {
         return Err(format!("range {} to {} is not one", meta.first_sequence, meta.last_sequence));
     }
     let source = source_id(&meta.source).ok_or("source is not 16 bytes")?;

@@ -23,6 +23,7 @@ mod pressure;
 mod serve;
 #[cfg(test)]
 mod simulation;
+mod space;
 mod trail;
 
 pub use collector::{Collector, Ended, StartError};

@@ -14,11 +14,23 @@ use prometheus_client::registry::{Registry, Unit};
 use sidetrail_spool::Usage;
 
 use crate::ledger::Totals;
+use crate::space::Room;
 use crate::trail::{Counts, Shipped};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct TrailLabel {
     trail: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SpaceLabel {
+    of: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FailureLabel {
+    trail: String,
+    kind: &'static str,
 }
 
 /// All metrics of a collector.
@@ -30,11 +42,14 @@ pub(crate) struct Metrics {
     intents: Counter,
     intents_open: Gauge<u64, AtomicU64>,
     incomplete: Counter,
+    missing: Gauge<u64, AtomicU64>,
     refused: Counter,
     streams: Gauge,
     spool_bytes: Gauge<u64, AtomicU64>,
     spool_budget: Gauge<u64, AtomicU64>,
     spool_segments: Gauge<u64, AtomicU64>,
+    used: Family<SpaceLabel, Gauge<f64, AtomicU64>>,
+    level: Family<SpaceLabel, Gauge<u64, AtomicU64>>,
     trails: TrailFamilies,
 }
 
@@ -48,7 +63,10 @@ struct TrailFamilies {
     log_files: Family<TrailLabel, Counter>,
     stored: Family<TrailLabel, Counter>,
     content: Family<TrailLabel, Counter>,
-    failures: Family<TrailLabel, Counter>,
+    failures: Family<FailureLabel, Counter>,
+    losses: Family<TrailLabel, Counter>,
+    quarantined: Family<TrailLabel, Counter>,
+    unlocked: Family<TrailLabel, Gauge<u64, AtomicU64>>,
     last_success: Family<TrailLabel, Gauge<u64, AtomicU64>>,
 }
 
@@ -73,11 +91,14 @@ impl Metrics {
             intents: Counter::default(),
             intents_open: Gauge::default(),
             incomplete: Counter::default(),
+            missing: Gauge::default(),
             refused: Counter::default(),
             streams: Gauge::default(),
             spool_bytes: Gauge::default(),
             spool_budget: Gauge::default(),
             spool_segments: Gauge::default(),
+            used: Family::default(),
+            level: Family::default(),
             trails,
             registry: Registry::default(),
         };
@@ -98,6 +119,11 @@ impl Metrics {
             "Records of calls whose sender went without an outcome",
             metrics.incomplete.clone(),
         );
+        registry.register(
+            "events_missing",
+            "Events that senders say they have numbered, and that have not come",
+            metrics.missing.clone(),
+        );
         registry.register("events_refused", "Events refused since the start", metrics.refused.clone());
         registry.register("streams_open", "Senders that are connected", metrics.streams.clone());
         registry.register_with_unit(
@@ -113,12 +139,31 @@ impl Metrics {
             metrics.spool_budget.clone(),
         );
         registry.register("spool_segments", "Segment files", metrics.spool_segments.clone());
+        registry.register_with_unit(
+            "spool_used",
+            "How full the spool's budget and its disk are, 0 to 1",
+            Unit::Ratios,
+            metrics.used.clone(),
+        );
+        registry.register(
+            "spool_warning_level",
+            "How many of 70, 85 and 95 per cent that is over",
+            metrics.level.clone(),
+        );
         registry.register("build", "The build", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         Self { registry, ..metrics }
     }
 
     pub(crate) fn trail(&self, name: &str) -> TrailMetrics {
         TrailMetrics { families: self.trails.clone(), label: TrailLabel { trail: name.to_owned() } }
+    }
+
+    /// What [`crate::space::Space::look`] gives.
+    pub(crate) fn space(&self, readings: [(Room, usize); 2]) {
+        for (of, (room, level)) in ["budget", "disk"].into_iter().zip(readings) {
+            self.used.get_or_create(&SpaceLabel { of }).set(room.percent() / 100.0);
+            self.level.get_or_create(&SpaceLabel { of }).set(level as u64);
+        }
     }
 
     pub(crate) fn refused(&self) {
@@ -133,7 +178,7 @@ impl Metrics {
     /// The text that Prometheus reads, with the counts of the ledger and the spool as of now.
     pub(crate) fn encode(
         &self,
-        Totals { accepted, dropped, intents, incomplete, open }: Totals,
+        Totals { accepted, dropped, intents, incomplete, open, missing }: Totals,
         usage: Usage,
     ) -> Result<String, std::fmt::Error> {
         set(&self.accepted, accepted);
@@ -141,6 +186,7 @@ impl Metrics {
         set(&self.intents, intents);
         set(&self.incomplete, incomplete);
         self.intents_open.set(open);
+        self.missing.set(missing);
         self.spool_bytes.set(usage.bytes);
         self.spool_budget.set(usage.budget);
         self.spool_segments.set(usage.segments);
@@ -175,7 +221,22 @@ impl TrailFamilies {
             it.stored,
         );
         registry.register_with_unit("trail_content", "The same before compression", Unit::Bytes, it.content);
-        registry.register("trail_failures", "Failed attempts to ship since the start", it.failures);
+        registry.register("trail_failures", "Failed attempts to ship since the start, by kind", it.failures);
+        registry.register(
+            "trail_spool_losses",
+            "Parts of the spool that could not be read, as the manifests say, since the start",
+            it.losses,
+        );
+        registry.register(
+            "trail_quarantined_frames",
+            "Frames that could not be understood and were set aside, since the start",
+            it.quarantined,
+        );
+        registry.register(
+            "trail_unlocked_objects",
+            "Objects that are stored and still have to be locked",
+            it.unlocked,
+        );
         registry.register_with_unit(
             "trail_last_success_timestamp",
             "When a batch was last stored, since the Unix epoch",
@@ -194,6 +255,8 @@ impl TrailMetrics {
         }
         it.stored.get_or_create(&self.label).inc_by(shipped.stored_bytes);
         it.content.get_or_create(&self.label).inc_by(shipped.content_bytes);
+        it.losses.get_or_create(&self.label).inc_by(shipped.losses as u64);
+        it.quarantined.get_or_create(&self.label).inc_by(shipped.quarantined as u64);
         let seconds = u64::try_from(now_unix_ms / 1000).unwrap_or(0);
         it.last_success.get_or_create(&self.label).set(seconds);
     }
@@ -206,8 +269,15 @@ impl TrailMetrics {
         self.families.queued.get_or_create(&self.label).set(queued);
     }
 
-    pub(crate) fn failed(&self) {
-        self.families.failures.get_or_create(&self.label).inc();
+    /// `kind` is one of a few words that say who has to do something.
+    pub(crate) fn failed(&self, kind: &'static str) {
+        let label = FailureLabel { trail: self.label.trail.clone(), kind };
+        self.families.failures.get_or_create(&label).inc();
+    }
+
+    /// Objects that are stored and still have to be locked.
+    pub(crate) fn unlocked(&self, count: usize) {
+        self.families.unlocked.get_or_create(&self.label).set(count as u64);
     }
 }
 

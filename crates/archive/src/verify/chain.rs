@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::object::Tally;
+use super::receipts::{self, Losses};
 use super::report::{Findings, Kind};
 use super::{Checker, Link, Range};
 use crate::key::Unique;
@@ -23,10 +24,13 @@ pub(super) fn check(checker: &Checker<'_>, tally: &mut Tally) {
         links(checker, chain, &unlinked, &mut tally.findings);
     }
     tally.ranges.sort_unstable();
+    let losses = Losses::new(&tally.receipts, &tally.links);
     for ranges in tally.ranges.chunk_by(|one, other| (&one.trail, one.source) == (&other.trail, other.source))
     {
-        coverage(checker, ranges, tally.unread, &mut tally.findings);
+        coverage(checker, ranges, &losses, tally.unread, &mut tally.findings);
     }
+    receipts::arrivals(checker, &tally.receipts, &tally.ranges, &mut tally.findings);
+    receipts::excuse(checker, &tally.receipts, &mut tally.findings);
 }
 
 /// One chain, by index.
@@ -90,7 +94,14 @@ fn holes(link: &Link, next: u64, unlinked: &HashSet<Unique>) -> Vec<(u64, u64)> 
 }
 
 /// The ranges of one source for one trail, by first number.
-fn coverage(checker: &Checker<'_>, ranges: &[Range], unread: bool, findings: &mut Findings) {
+fn coverage(
+    checker: &Checker<'_>,
+    ranges: &[Range],
+    losses: &Losses<'_>,
+    unread: bool,
+    findings: &mut Findings,
+) {
+    let mut before = None;
     let mut next = if checker.options.from.is_some() { ranges[0].first } else { 1 };
     for range in ranges {
         let Range { trail, source, first, last, item } = range;
@@ -99,8 +110,15 @@ fn coverage(checker: &Checker<'_>, ranges: &[Range], unread: bool, findings: &mu
             let (from, to) = (next, first - 1);
             let detail =
                 format!("no manifest of trail {trail} accounts for events {from} to {to} of source {source}");
-            // The range may be in what the store did not give.
-            let kind = if unread { Kind::CouldNotCheck } else { Kind::Gap { source: *source, from, to } };
+            let source = *source;
+            let (kind, detail) = if unread {
+                // The range may be in what the store did not give.
+                (Kind::CouldNotCheck, detail)
+            } else if losses.between(before, range) {
+                (Kind::Lost { source, from, to }, format!("{detail}: a part of the spool was lost there"))
+            } else {
+                (Kind::Gap { source, from, to }, detail)
+            };
             findings.push(object(), kind, detail);
         } else if *first < next {
             let (from, to) = (*first, (*last).min(next - 1));
@@ -108,5 +126,6 @@ fn coverage(checker: &Checker<'_>, ranges: &[Range], unread: bool, findings: &mu
             findings.push(object(), Kind::Overlap { source: *source, from, to }, detail);
         }
         next = next.max(last.saturating_add(1));
+        before = Some(range);
     }
 }

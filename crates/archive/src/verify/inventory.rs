@@ -5,7 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 
 use super::Options;
-use crate::key::{Home, KeyObjectKey, LogKey, ManifestKey, Minute, Place, Region, Unique};
+use crate::key::{Home, KeyObjectKey, LogKey, ManifestKey, Minute, Place, QuarantineKey, Region, Unique};
 use crate::source::Bucket;
 
 /// A place that a log file, a manifest, or both lie at.
@@ -51,6 +51,8 @@ impl Inventory {
             _ => {
                 match key.parse() {
                     Ok(key) => self.keys.push(key),
+                    // Those that manifests name are read with them.
+                    Err(_) if key.parse::<QuarantineKey>().is_ok() => {}
                     Err(_) => self.other += 1,
                 }
                 return;

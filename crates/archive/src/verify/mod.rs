@@ -9,7 +9,11 @@
 //!    inflated, is exactly one gzip member, and holds the stated number of records (counted by brackets, not parsed).
 //! 4. Every key that signed is published. Every log file has a manifest that states it.
 //! 5. Each chain has no hole from index 0, no fork, and each manifest names the hash of the one before it.
-//! 6. For each trail and source, ranges follow each other from 1 without gap or overlap.
+//! 6. For each trail and source, ranges follow each other from 1 without gap or overlap, up to the last number that the
+//!    source says it has given.
+//!
+//! What is missing and has a receipt in a valid manifest (a part of the spool that was lost, a frame that was set aside,
+//! events that never came) is found too, and told apart from what somebody hides: [`Kind::has_receipt`].
 //!
 //! With a time range, log files and manifests are those delivered in it, and chains and ranges may begin anywhere.
 //!
@@ -22,6 +26,7 @@
 mod chain;
 mod inventory;
 mod object;
+mod receipts;
 mod report;
 mod scan;
 #[cfg(test)]

@@ -7,13 +7,13 @@ use flate2::bufread::GzDecoder;
 
 use super::report::{Findings, Kind, Totals, short};
 use super::scan::Counter;
-use super::{Checker, Link, Range};
+use super::{Checker, Link, Range, receipts};
 use crate::causes::chain;
 use crate::dsse::MAX_ENVELOPE;
 use crate::hash::{Hasher, Sha256};
 use crate::key::{KeyObjectKey, ManifestKey};
 use crate::log::MAX_CONTENT;
-use crate::manifest::{LogEntry, Manifest, OpenError, PublishedKey};
+use crate::manifest::{LogEntry, Manifest, OpenError, PublishedKey, Quarantined};
 use crate::sign::PublicKey;
 use crate::source::Bucket;
 
@@ -22,6 +22,9 @@ const BUFFER: usize = 128 << 10;
 /// Stored bytes that are read at once.
 const STORED_BUFFER: usize = 64 << 10;
 
+/// The most bytes of a quarantined frame that are read.
+const MAX_FRAME: usize = 32 << 20;
+
 /// What one thread has found.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -29,6 +32,8 @@ pub(super) struct Tally {
     pub(super) totals: Totals,
     pub(super) links: Vec<Link>,
     pub(super) ranges: Vec<Range>,
+    /// What manifests say of events that are not among their records.
+    pub(super) receipts: receipts::Tally,
     /// Places whose manifest is there but is not part of a chain, as a finding says why.
     pub(super) unlinked: Vec<u32>,
     /// Whether one of these is so because the store failed.
@@ -43,6 +48,7 @@ impl Tally {
         self.totals.add(&other.totals);
         self.links.extend(other.links);
         self.ranges.extend(other.ranges);
+        self.receipts.append(other.receipts);
         self.unlinked.extend(other.unlinked);
         self.unread |= other.unread;
         self.signers.extend(other.signers);
@@ -132,7 +138,26 @@ impl<'a> Worker<'a> {
             let (first, last) = (source.first, source.last);
             self.tally.ranges.push(Range { trail: trail.clone(), source: source.source, first, last, item });
         }
+        self.tally.receipts.note(item, &trail, manifest);
+        for frame in &manifest.quarantined {
+            if let Err((kind, detail)) = self.quarantined(frame) {
+                self.tally.findings.push(&frame.key, kind, detail);
+            }
+        }
+        receipts::report(manifest, &mut self.tally.findings);
         self.tally.links.push(Link { collector, trail, index, item, previous, hash });
+    }
+
+    /// Whether a frame that was set aside is there as it was.
+    fn quarantined(&self, frame: &Quarantined) -> Result<(), (Kind, String)> {
+        let limit = usize::try_from(frame.size).unwrap_or(usize::MAX).min(MAX_FRAME);
+        let bytes =
+            read(self.checker.bucket, &frame.key.to_string(), limit).map_err(|error| unreadable(&error))?;
+        let hash = Sha256::of(&bytes);
+        if hash == frame.sha256 {
+            return Ok(());
+        }
+        Err((Kind::Modified, differs("the object", &frame.sha256, &hash)))
     }
 
     fn log_file(&mut self, entry: &LogEntry) -> u64 {
@@ -294,9 +319,9 @@ impl<R: Read> Read for Stored<R> {
 }
 
 /// Reads a small object; one larger than `limit` is cut behind it, which its reader refuses.
-fn read(bucket: &dyn Bucket, key: &str, limit: usize) -> io::Result<Vec<u8>> {
+pub(super) fn read(bucket: &dyn Bucket, key: &str, limit: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    bucket.open(key)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    bucket.open(key)?.take((limit as u64).saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -30,6 +30,8 @@ pub enum Outcome {
     Invalid = 1,
     /// Nothing found wrong, but not everything could be checked, or there was nothing to check.
     CouldNotCheck = 2,
+    /// Everything was checked and is genuine, and the manifests themselves say that something is lost or did not come.
+    ValidWithLosses = 3,
 }
 
 impl Outcome {
@@ -97,6 +99,41 @@ pub enum Kind {
         /// The last one, inclusive.
         to: u64,
     },
+    /// Events of a source that no manifest accounts for, where a part of the collector's spool was lost.
+    Lost {
+        /// The source.
+        source: Id,
+        /// The first sequence number.
+        from: u64,
+        /// The last one, inclusive.
+        to: u64,
+    },
+    /// A part of the collector's spool was lost.
+    SpoolLoss {
+        /// Its first position.
+        from: String,
+        /// Where reading went on.
+        to: String,
+    },
+    /// A frame of the collector's spool could not be understood and was set aside: there are no records of it.
+    Quarantined {
+        /// The object that has its bytes.
+        frame: String,
+    },
+    /// Events that a source says it had numbered, and that never came.
+    NotArrived {
+        /// The source.
+        source: Id,
+        /// The first sequence number.
+        from: u64,
+        /// The last one, inclusive.
+        to: u64,
+    },
+    /// A log file that was found in the way of another one. A manifest names its hash; its records do not count.
+    Superseded {
+        /// The manifest that names it.
+        manifest: String,
+    },
     /// The store failed: this says nothing about the object.
     CouldNotCheck,
 }
@@ -116,8 +153,26 @@ impl Kind {
             Self::Forked { .. } => "forked",
             Self::Gap { .. } => "gap",
             Self::Overlap { .. } => "overlap",
+            Self::Lost { .. } => "lost",
+            Self::SpoolLoss { .. } => "spool loss",
+            Self::Quarantined { .. } => "quarantined",
+            Self::NotArrived { .. } => "not arrived",
+            Self::Superseded { .. } => "superseded",
             Self::CouldNotCheck => "could not check",
         }
+    }
+
+    /// Whether a valid manifest itself says so: something is missing, and nobody hides it.
+    #[must_use]
+    pub fn has_receipt(&self) -> bool {
+        matches!(
+            self,
+            Self::Lost { .. }
+                | Self::SpoolLoss { .. }
+                | Self::Quarantined { .. }
+                | Self::NotArrived { .. }
+                | Self::Superseded { .. }
+        )
     }
 }
 
@@ -166,6 +221,8 @@ pub struct Report {
     pub wrong: u64,
     /// How many say that something could not be checked.
     pub unchecked: u64,
+    /// How many say what the manifests themselves say is lost or did not come.
+    pub losses: u64,
     /// The findings by object, at most [`MAX_FINDINGS`] of those counted.
     pub findings: Vec<Finding>,
 }
@@ -204,11 +261,12 @@ impl Totals {
 
 impl Report {
     pub(super) fn new(trust: Trust, totals: Totals, findings: Findings) -> Self {
-        let Findings { mut kept, wrong, unchecked } = findings;
+        let Findings { mut kept, wrong, unchecked, losses } = findings;
         kept.sort_by(|one, other| one.object.cmp(&other.object));
-        let outcome = match (wrong, unchecked) {
-            (0, 0) => Outcome::Valid,
-            (0, _) => Outcome::CouldNotCheck,
+        let outcome = match (wrong, unchecked, losses) {
+            (0, 0, 0) => Outcome::Valid,
+            (0, 0, _) => Outcome::ValidWithLosses,
+            (0, ..) => Outcome::CouldNotCheck,
             _ => Outcome::Invalid,
         };
         Self {
@@ -221,6 +279,7 @@ impl Report {
             totals,
             wrong,
             unchecked,
+            losses,
             findings: kept,
         }
     }
@@ -238,12 +297,15 @@ pub(super) struct Findings {
     kept: Vec<Finding>,
     wrong: u64,
     unchecked: u64,
+    losses: u64,
 }
 
 impl Findings {
     pub(super) fn push(&mut self, object: impl fmt::Display, kind: Kind, detail: impl Into<String>) {
         if kind == Kind::CouldNotCheck {
             self.unchecked += 1;
+        } else if kind.has_receipt() {
+            self.losses += 1;
         } else {
             self.wrong += 1;
         }
@@ -252,7 +314,19 @@ impl Findings {
         }
     }
 
+    /// Takes back what was said of a log file without a manifest, as it is `superseded`.
+    pub(super) fn excuse(&mut self, object: &str, superseded: Kind, detail: String) {
+        let uncommitted =
+            |it: &&mut Finding| it.object == object && matches!(it.kind, Kind::Uncommitted { .. });
+        if let Some(finding) = self.kept.iter_mut().find(uncommitted) {
+            (finding.kind, finding.detail) = (superseded, detail);
+            self.wrong -= 1;
+            self.losses += 1;
+        }
+    }
+
     pub(super) fn append(&mut self, other: Self) {
+        self.losses += other.losses;
         self.wrong += other.wrong;
         self.unchecked += other.unchecked;
         let room = MAX_FINDINGS.saturating_sub(self.kept.len());

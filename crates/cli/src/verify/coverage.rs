@@ -29,6 +29,12 @@ pub(super) struct Coverage {
     pub(super) filtered: u64,
     pub(super) dropped: u64,
     pub(super) intents: u64,
+    /// Of those dropped, how many for which reason, where the sender gave one.
+    pub(super) drops: BTreeMap<String, u64>,
+    /// The highest number that the source says it has given, where it says so.
+    pub(super) assigned: Option<u64>,
+    /// It said that it ends.
+    pub(super) ended: bool,
 }
 
 impl Coverage {
@@ -44,6 +50,9 @@ impl Coverage {
             filtered: 0,
             dropped: 0,
             intents: 0,
+            drops: BTreeMap::new(),
+            assigned: None,
+            ended: false,
         }
     }
 
@@ -117,6 +126,16 @@ impl<'a> Observed<'a> {
                 .entry((trail.clone(), source.source))
                 .or_insert_with(|| Coverage::new(trail, source))
                 .add(source);
+        }
+        for drop in &manifest.drops {
+            let Some(coverage) = notes.coverage.get_mut(&(trail.clone(), drop.source)) else { continue };
+            let count = coverage.drops.entry(drop.reason.clone()).or_default();
+            *count = count.saturating_add(drop.count);
+        }
+        for heard in &manifest.heard {
+            let Some(coverage) = notes.coverage.get_mut(&(trail.clone(), heard.source)) else { continue };
+            coverage.assigned = coverage.assigned.max(Some(heard.assigned));
+            coverage.ended |= heard.ended;
         }
     }
 }

@@ -24,7 +24,7 @@ fn write(out: &mut String, verified: &Verified<'_>) -> fmt::Result {
         line(out, finding)?;
     }
     let shown = report.findings.len() as u64;
-    let all = report.wrong + report.unchecked;
+    let all = report.wrong + report.unchecked + report.losses;
     if shown < all {
         writeln!(out, "… and {} more", count(all - shown, "finding"))?;
     }
@@ -81,11 +81,16 @@ fn write(out: &mut String, verified: &Verified<'_>) -> fmt::Result {
     if let Some(more @ 1..) = sources.len().checked_sub(MAX_SOURCES) {
         writeln!(out, "source  … and {more} more; --json has all")?;
     }
-    writeln!(out, "found   {} wrong, {} that could not be checked", report.wrong, report.unchecked)?;
+    write!(out, "found   {} wrong, {} that could not be checked", report.wrong, report.unchecked)?;
+    match report.losses {
+        0 => writeln!(out)?,
+        losses => writeln!(out, ", {losses} lost by the manifests' own account")?,
+    }
     out.push_str(match report.outcome() {
         Outcome::Valid => "VALID\n",
         Outcome::Invalid => "INVALID\n",
         Outcome::CouldNotCheck => "COULD NOT CHECK\n",
+        Outcome::ValidWithLosses => "VALID WITH LOSSES\n",
     });
     Ok(())
 }
@@ -98,14 +103,21 @@ fn line(out: &mut String, finding: &Finding) -> fmt::Result {
 }
 
 fn source(out: &mut String, coverage: &Coverage) -> fmt::Result {
-    let Coverage { trail, source, service, instance, first, last, recorded, filtered, dropped, intents } =
+    let Coverage { trail, source, service, instance, first, last, recorded, filtered, dropped, .. } =
         coverage;
     write!(out, "source  {source} {} on {}, trail {trail}: ", printable(service), printable(instance))?;
-    writeln!(
+    write!(
         out,
-        "events {first} to {last}, {recorded} recorded, {filtered} not selected, {dropped} given up, {}",
-        count(*intents, "intent"),
-    )
+        "events {first} to {last}, {recorded} recorded, {filtered} not selected, {dropped} given up"
+    )?;
+    let mut separator = " (";
+    for (reason, count) in &coverage.drops {
+        write!(out, "{separator}{count} {}", printable(reason))?;
+        separator = ", ";
+    }
+    let close = if coverage.drops.is_empty() { "" } else { ")" };
+    write!(out, "{close}, {}", count(coverage.intents, "intent"))?;
+    writeln!(out, "{}", if coverage.ended { ", ended" } else { "" })
 }
 
 /// Decimal units, as buckets are billed.

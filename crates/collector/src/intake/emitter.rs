@@ -130,7 +130,7 @@ pub(crate) fn frame(
             // Intake made it, so it is a record. Were it none, it must not be in the way of the others.
             let sequence = intent.sequence;
             tracing::error!(%source, sequence, "an intent cannot be recorded; it is counted as dropped");
-            draft.dropped += 1;
+            draft.give_up("no record", 1);
         }
         draft.end(source, intent.sequence);
         next += 1;

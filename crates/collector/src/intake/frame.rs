@@ -8,7 +8,7 @@ use prost::Message;
 use sidetrail_archive::key::Id;
 use sidetrail_record::EventTime;
 use sidetrail_spool::MAX_META;
-use sidetrail_wire::spool::v1::{BodyEncoding, FrameMeta, Incomplete, Intent};
+use sidetrail_wire::spool::v1::{BodyEncoding, Drop, FrameMeta, Incomplete, Intent};
 use zstd::bulk::Compressor;
 
 use super::intent;
@@ -20,6 +20,8 @@ pub(super) const FRAME_BODY: usize = 1 << 20;
 const FRAME_INTENTS: usize = 32 << 10;
 /// The number of an intent in a frame's meta.
 const NUMBER: usize = 10;
+/// Reasons of drops that a frame tells apart; what is dropped for others counts as `other`.
+const MAX_REASONS: usize = 7;
 /// What a meta holds beside intents: names, numbers, tags.
 const REST_OF_META: usize = 2 << 10;
 /// Bodies below this are kept as they are: there is nothing to gain.
@@ -96,7 +98,10 @@ pub(crate) struct Sender {
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) first: u64,
-    pub(super) dropped: u64,
+    drops: Vec<Drop>,
+    /// What the source says that it has assigned, if it says so.
+    pub(super) assigned: u64,
+    pub(super) ended: bool,
     body: Vec<u8>,
     records: u32,
     times: Option<(i64, i64)>,
@@ -133,6 +138,19 @@ impl Draft {
         let (oldest, newest) = self.times.unwrap_or((seconds, seconds));
         self.times = Some((oldest.min(seconds), newest.max(seconds)));
         Ok(())
+    }
+
+    /// Counts events without a record.
+    pub(super) fn give_up(&mut self, reason: &str, count: u64) {
+        let reason = sidetrail_archive::receipt::reason(reason);
+        let known = self.drops.iter().position(|drop| drop.reason == reason);
+        let others = (self.drops.len() > MAX_REASONS).then_some(MAX_REASONS);
+        if let Some(at) = known.or(others) {
+            self.drops[at].count = self.drops[at].count.saturating_add(count);
+            return;
+        }
+        let reason = if self.drops.len() == MAX_REASONS { "other".to_owned() } else { reason };
+        self.drops.push(Drop { reason, count });
     }
 
     /// Adds an intent.
@@ -195,7 +213,7 @@ impl Draft {
             first_sequence: self.first,
             last_sequence,
             records: self.records,
-            dropped: self.dropped,
+            dropped: self.drops.iter().fold(0, |all, drop| all.saturating_add(drop.count)),
             // A body is at most FRAME_BODY and one record.
             body_size: u32::try_from(body_size).unwrap_or(u32::MAX),
             encoding: encoding.into(),
@@ -209,6 +227,9 @@ impl Draft {
             completed: self.completed,
             completed_late: self.completed_late,
             incomplete: self.incomplete,
+            drops: self.drops,
+            assigned: self.assigned,
+            ended: self.ended,
         };
         Ok(Frame { meta: meta.encode_to_vec(), body, last_sequence, room: self.room })
     }

@@ -14,6 +14,9 @@ use crate::ledger::{Known, SharedLedger};
 /// Sequence numbers end here. Nobody gets there by counting.
 const MAX_SEQUENCE: u64 = 1 << 62;
 
+/// The reason of drops for which their sender gives none.
+const UNSAID: &str = "not said";
+
 /// What a batch came to.
 #[derive(Debug, Default)]
 pub(crate) struct Rendered {
@@ -46,6 +49,8 @@ pub(crate) struct Renderer {
     known: Known,
     /// The sequence that is due.
     next: u64,
+    /// The most that a frame of this stream says was assigned.
+    noted: u64,
 }
 
 impl Renderer {
@@ -57,12 +62,31 @@ impl Renderer {
         last_sequence: u64,
         known: Known,
     ) -> Self {
-        Self { completion, sender, ledger, known, next: last_sequence + 1 }
+        Self { completion, sender, ledger, known, next: last_sequence + 1, noted: 0 }
     }
 
     /// Whether the source may go for good with something left open, having sent all up to `last_sequence`.
     pub(crate) fn leaves_open(&self, last_sequence: u64) -> bool {
         last_sequence < self.next && !self.known.open.is_empty()
+    }
+
+    /// What the source says of itself, as a frame without events, if that is worth one: that it has assigned numbers which
+    /// did not come yet, or that it ends.
+    pub(crate) fn note(
+        &mut self,
+        assigned: u64,
+        ended: bool,
+        unix_ms: i64,
+    ) -> Result<Option<Frame>, CompressError> {
+        let arrived = self.next - 1;
+        let assigned = assigned.clamp(arrived, MAX_SEQUENCE.max(arrived));
+        if assigned == 0 || !ended && assigned <= arrived.max(self.noted) {
+            return Ok(None);
+        }
+        self.noted = assigned;
+        let mut draft = Draft::new(self.next);
+        (draft.assigned, draft.ended) = (assigned, ended);
+        self.frame(draft, unix_ms).map(Some)
     }
 
     /// Turns events into frames. Events from before the one that is due were resent and are passed over.
@@ -78,17 +102,17 @@ impl Renderer {
                 return Err(BatchError::Sequence { expected: self.next, got: sequence });
             }
             match event.payload {
-                Some(Payload::Dropped(Dropped { count, .. })) => {
+                Some(Payload::Dropped(Dropped { count, reason })) => {
                     if count == 0 || count > MAX_SEQUENCE {
                         return Err(BatchError::Dropped { sequence, count });
                     }
-                    draft.dropped += count;
+                    draft.give_up(if reason.is_empty() { UNSAID } else { &reason }, count);
                     self.next += count;
                 }
                 _ => {
                     self.next += 1;
                     if let Err(refusal) = self.event(event, unix_ms, &mut draft) {
-                        draft.dropped += 1;
+                        draft.give_up(&format!("refused: {}", refusal.field), 1);
                         rendered.refusals.push(refusal);
                     }
                 }

@@ -73,8 +73,11 @@ impl Session {
                         Some(deliver_request::Message::Batch(batch)) => {
                             self.batch(batch, &mut renderer, &mut pending).await?;
                         }
-                        Some(deliver_request::Message::Heartbeat(_)) => {}
+                        Some(deliver_request::Message::Heartbeat(heartbeat)) => {
+                            self.note(heartbeat.last_sequence, false, &mut renderer, &mut pending).await?;
+                        }
                         Some(deliver_request::Message::Goodbye(goodbye)) => {
+                            self.note(goodbye.last_sequence, true, &mut renderer, &mut pending).await?;
                             self.finish(pending, Status::ok("")).await?;
                             // Only now: had a frame not been written, the sender would come back with it.
                             if renderer.leaves_open(goodbye.last_sequence) {
@@ -158,6 +161,21 @@ impl Session {
             self.send(deliver_response::Message::Refusal(refusal)).await?;
         }
         for frame in rendered.frames {
+            pending.push_back(self.append(frame).await?);
+        }
+        Ok(())
+    }
+
+    /// Keeps what the source says of itself, if it is new: a gap at the end of its events shows by nothing else.
+    async fn note(
+        &self,
+        assigned: u64,
+        ended: bool,
+        renderer: &mut Renderer,
+        pending: &mut Pending,
+    ) -> Result<(), Status> {
+        let note = renderer.note(assigned, ended, self.shared.environment.unix_ms());
+        if let Some(frame) = note.map_err(|error| Status::internal(error.to_string()))? {
             pending.push_back(self.append(frame).await?);
         }
         Ok(())

@@ -133,7 +133,7 @@ fn a_snapshot_carries_the_intents() {
     let mut restored = SharedLedger::default();
     restored.restore(&snapshot).unwrap();
     assert_eq!(restored.totals(), ledger.totals());
-    let expected = Totals { accepted: 6, dropped: 0, intents: 4, incomplete: 1, open: 2 };
+    let expected = Totals { accepted: 6, dropped: 0, intents: 4, incomplete: 1, open: 2, missing: 0 };
     assert_eq!(restored.totals(), expected);
     assert_eq!(restored.open_intents(Id([1; 16]), 9), [intent(2)]);
     assert_eq!(restored.open_intents(Id([2; 16]), 9), [intent(1)]);
@@ -235,4 +235,29 @@ fn an_open_intent_outlives_its_segment() {
     assert_eq!(writer.ledger().totals().open, 0);
     assert!(writer.append(&incomplete(3, 1, &[1]), b"").is_err(), "twice");
     assert!(writer.append(&completing(1, 3, &[2]), b"").is_err(), "after that");
+}
+
+/// A frame that only says what a source has assigned: no event, no sequence, and written once.
+#[test]
+fn what_a_source_says_of_itself_is_kept() {
+    let mut ledger = SharedLedger::default();
+    let note = |first: u64, assigned, ended| {
+        let source = bytes::Bytes::from_static(&[1; 16]);
+        let range =
+            FrameMeta { source, first_sequence: first, last_sequence: first - 1, ..FrameMeta::default() };
+        FrameMeta { assigned, ended, ..range }.encode_to_vec()
+    };
+    assert_eq!(ledger.check(&note(1, 9, false), 0), Verdict::Accept);
+    ledger.apply(&note(1, 9, false), 0);
+    assert_eq!(ledger.totals(), Totals { missing: 9, ..Totals::default() });
+    assert_eq!(ledger.check(&note(1, 9, false), 0), Verdict::AlreadyHave);
+    assert_eq!(ledger.check(&note(2, 10, false), 0), Verdict::AlreadyHave, "it is about another place");
+    assert_eq!(ledger.check(&note(1, 9, true), 0), Verdict::Accept);
+    assert!(matches!(ledger.check(&note(1, 0, false), 0), Verdict::Refuse(_)), "a range of nothing");
+
+    let mut snapshot = Vec::new();
+    ledger.snapshot(&mut snapshot);
+    let mut restored = SharedLedger::default();
+    restored.restore(&snapshot).unwrap();
+    assert_eq!(restored.totals().missing, 9);
 }

@@ -7,13 +7,14 @@ use jiff::Timestamp;
 use prost::Message;
 use sidetrail_archive::key::Id;
 use sidetrail_archive::log::{LogError, LogFile, LogWriter};
-use sidetrail_archive::manifest::Source;
-use sidetrail_spool::{Frame, MAX_BODY, Position};
+use sidetrail_archive::manifest::{Quarantined, Receipts, Source};
+use sidetrail_spool::{Damage, Frame, MAX_BODY, Position};
 use sidetrail_wire::spool::v1::{BodyEncoding, FrameMeta};
 use zstd::bulk::Decompressor;
 
+use super::receipts::Noted;
 use super::state::Counts;
-use crate::ledger::source_id;
+use crate::ledger::{is_note, source_id};
 
 /// Ranges in one manifest. With names of the largest size they are about 1.5 MB.
 pub(super) const MAX_RANGES: usize = 2048;
@@ -29,6 +30,16 @@ pub(crate) enum FrameError {
     Log(#[from] LogError),
 }
 
+impl FrameError {
+    /// What is wrong, without the place.
+    pub(super) fn what(&self) -> &str {
+        match self {
+            Self::Meta(_, what) | Self::Body(_, what) => what,
+            Self::Log(_) => "log file",
+        }
+    }
+}
+
 /// Frames on their way into one log file.
 #[derive(Debug)]
 pub(super) struct Batch {
@@ -40,6 +51,7 @@ pub(super) struct Batch {
     times: Option<(i64, i64)>,
     counts: Counts,
     first_received_unix_ms: Option<i64>,
+    noted: Noted,
     end: Position,
 }
 
@@ -51,6 +63,7 @@ pub(super) struct Finished {
     pub(super) ranges: Vec<Source>,
     pub(super) times: Option<(Timestamp, Timestamp)>,
     pub(super) counts: Counts,
+    pub(super) receipts: Receipts,
     pub(super) end: Position,
 }
 
@@ -64,16 +77,14 @@ impl Batch {
             times: None,
             counts: Counts::default(),
             first_received_unix_ms: None,
+            noted: Noted::default(),
             end: start,
         })
     }
 
     /// Takes a frame in.
     pub(super) fn push(&mut self, frame: &Frame<'_>) -> Result<(), FrameError> {
-        let meta = FrameMeta::decode(frame.meta)
-            .map_err(|error| FrameError::Meta(frame.position, error.to_string()))?;
-        let source = source_id(&meta.source)
-            .ok_or_else(|| FrameError::Meta(frame.position, "source is not 16 bytes".to_owned()))?;
+        let (source, meta) = read(frame)?;
         let body = self.unpacker.body(&meta, frame)?;
         self.log.push_joined(body, u64::from(meta.records))?;
         if meta.records > 0 {
@@ -83,16 +94,43 @@ impl Batch {
         self.counts.shipped += u64::from(meta.records);
         self.counts.dropped += meta.dropped;
         self.counts.intents += meta.intents;
-        self.first_received_unix_ms.get_or_insert(meta.received_unix_ms);
-        self.cover(source, meta);
-        self.end = frame.next;
+        self.take(source, meta, frame.next);
         Ok(())
     }
 
-    /// Goes past a part of the log that cannot be read. Its events are missing in the ranges, which is how the verifier
-    /// names them.
-    pub(super) fn pass(&mut self, to: Position) {
-        self.end = to;
+    /// Goes past a part of the log that cannot be read. Its events are missing in the ranges, and a receipt says why.
+    pub(super) fn pass(&mut self, damage: &Damage) {
+        self.noted.lost(damage);
+        self.end = damage.to;
+    }
+
+    /// Goes past a frame that was set aside. If at least its meta can be understood, its events are accounted for: as
+    /// dropped, since there is no record of them.
+    pub(super) fn set_aside(&mut self, frame: &Frame<'_>, quarantined: Quarantined) {
+        match read(frame) {
+            Ok((source, mut meta)) => {
+                let records = u64::from(meta.records);
+                self.noted.set_aside(quarantined, Some((source, records)));
+                meta.dropped += records;
+                meta.records = 0;
+                self.counts.dropped += meta.dropped;
+                self.counts.intents += meta.intents;
+                self.take(source, meta, frame.next);
+            }
+            Err(_) => {
+                self.noted.set_aside(quarantined, None);
+                self.end = frame.next;
+            }
+        }
+    }
+
+    fn take(&mut self, source: Id, meta: FrameMeta, next: Position) {
+        self.first_received_unix_ms.get_or_insert(meta.received_unix_ms);
+        self.noted.frame(source, &meta);
+        if !is_note(&meta) {
+            self.cover(source, meta);
+        }
+        self.end = next;
     }
 
     pub(super) fn content_size(&self) -> u64 {
@@ -100,7 +138,12 @@ impl Batch {
     }
 
     pub(super) fn is_crowded(&self) -> bool {
-        self.ranges.len() >= MAX_RANGES
+        self.ranges.len() >= MAX_RANGES || self.noted.is_crowded()
+    }
+
+    /// Whether the batch should be stored without waiting for its age.
+    pub(super) fn is_alarming(&self) -> bool {
+        self.noted.is_alarming()
     }
 
     /// When the first event of the batch came, `None` while there is none.
@@ -121,6 +164,7 @@ impl Batch {
             ranges: self.ranges,
             times: self.times.map(|(oldest, newest)| (time(oldest), time(newest))),
             counts: self.counts,
+            receipts: self.noted.finish(),
             end: self.end,
         })
     }
@@ -197,4 +241,27 @@ impl fmt::Debug for Unpacker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Unpacker").finish_non_exhaustive()
     }
+}
+
+/// The meta of a frame, if it keeps the rules that its manifest has to keep.
+fn read(frame: &Frame<'_>) -> Result<(Id, FrameMeta), FrameError> {
+    let invalid = |reason: &str| FrameError::Meta(frame.position, reason.to_owned());
+    let meta = FrameMeta::decode(frame.meta).map_err(|error| invalid(&error.to_string()))?;
+    let source = source_id(&meta.source).ok_or_else(|| invalid("source is not 16 bytes"))?;
+    let fates = [u64::from(meta.records), meta.dropped, meta.intents];
+    let fates = fates.into_iter().try_fold(0, u64::checked_add);
+    if meta.first_sequence == 0
+        || meta.last_sequence.checked_add(1) != fates.and_then(|all| all.checked_add(meta.first_sequence))
+    {
+        return Err(invalid("its range is not the sum of its counts"));
+    }
+    if meta.drops.iter().fold(0, |all: u64, drop| all.saturating_add(drop.count)) > meta.dropped {
+        return Err(invalid("it has more reasons for drops than drops"));
+    }
+    let is_time = |seconds| Timestamp::from_second(seconds).is_ok();
+    let (oldest, newest) = (meta.oldest_event_time, meta.newest_event_time);
+    if meta.records > 0 && !(oldest <= newest && is_time(oldest) && is_time(newest)) {
+        return Err(invalid("its event times are not a range"));
+    }
+    Ok((source, meta))
 }

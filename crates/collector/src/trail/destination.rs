@@ -1,8 +1,10 @@
 //! Where a trail's objects go. A trait, so that tests can cut it, slow it and let it lie.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
-use object_store::ObjectStoreExt;
-use sidetrail_archive::store::{Put, Store, StoreError};
+use sidetrail_archive::store::{self, Put, Store, StoreError};
+use sidetrail_wire::spool::v1::Unlocked;
 use tokio::runtime::Handle;
 
 /// Why an object is not known to be in the store. Every one of these is tried again.
@@ -15,6 +17,34 @@ pub(crate) enum DestinationError {
     /// The store said yes and has something else.
     #[error("{key} in {store} has {found} bytes, stored were {expected}")]
     Size { key: String, store: String, found: u64, expected: u64 },
+    /// The store overwrites, and somebody did.
+    #[error("{key} in {store} has other bytes than were stored")]
+    Changed { key: String, store: String },
+}
+
+impl DestinationError {
+    /// Whether the store says that there is no such object.
+    pub(super) fn is_not_found(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_not_found(),
+            Self::Confirm { source, .. } => matches!(source, object_store::Error::NotFound { .. }),
+            Self::Size { .. } | Self::Changed { .. } => false,
+        }
+    }
+
+    /// Whether there is more of the object than was asked for.
+    pub(super) fn is_too_large(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_too_large())
+    }
+
+    /// What kind of failure it is.
+    pub(super) fn failure(&self) -> store::Failure {
+        match self {
+            Self::Store(error) => error.failure(),
+            Self::Confirm { source, .. } => store::Failure::of(source),
+            Self::Size { .. } | Self::Changed { .. } => store::Failure::Conflict,
+        }
+    }
 }
 
 /// A store of objects that are written once.
@@ -27,6 +57,24 @@ pub(crate) trait Destination: Send {
 
     /// Reads an object of at most `limit` bytes.
     fn read(&self, key: &str, limit: usize) -> Result<Bytes, DestinationError>;
+
+    /// Is told whether a second create of the same name was refused. Where it was not, creating has to look first.
+    fn refuses_second(&self, refused: bool) {
+        let _ = refused;
+    }
+
+    /// Locks an object that was delivered at `created_unix_s`, where that is asked for. One that could not be locked now
+    /// is named, to be tried again; an error is for where nothing may be stored without.
+    fn lock(&self, key: &str, created_unix_s: i64) -> Result<Option<Unlocked>, DestinationError> {
+        let _ = (key, created_unix_s);
+        Ok(None)
+    }
+
+    /// Tries again to lock an object.
+    fn lock_again(&self, unlocked: &Unlocked) -> Result<(), DestinationError> {
+        let _ = unlocked;
+        Ok(())
+    }
 }
 
 /// An archive store, called from a thread that may block.
@@ -34,30 +82,102 @@ pub(crate) trait Destination: Send {
 pub(crate) struct StoreDestination {
     store: Store,
     runtime: Handle,
+    /// The store takes a second create for an overwrite.
+    overwrites: AtomicBool,
 }
 
 impl StoreDestination {
     pub(crate) fn new(store: Store, runtime: Handle) -> Self {
-        Self { store, runtime }
+        Self { store, runtime, overwrites: AtomicBool::new(false) }
+    }
+}
+
+/// Creates an object in a store that overwrites: with a look before, which sees what is there, and one after, which sees
+/// what came in between. `None` if that was something else. A chain has one writer and its names are its own, so it can
+/// only be this batch, from before a time-out, and that has the same bytes.
+fn looking(
+    read: impl Fn(usize) -> Result<Bytes, DestinationError>,
+    put: impl FnOnce() -> Result<Put, DestinationError>,
+    bytes: &Bytes,
+) -> Result<Option<Put>, DestinationError> {
+    match read(0) {
+        Err(error) if error.is_not_found() => {}
+        Err(error) if !error.is_too_large() => return Err(error),
+        _ => return Ok(Some(Put::AlreadyExists)),
+    }
+    put()?;
+    match read(bytes.len()) {
+        Ok(stored) if stored == *bytes => Ok(Some(Put::Created)),
+        Err(error) if !error.is_too_large() => Err(error),
+        _ => Ok(None),
     }
 }
 
 impl Destination for StoreDestination {
     fn create(&self, key: &str, bytes: &Bytes) -> Result<Put, DestinationError> {
-        Ok(self.runtime.block_on(self.store.put_create(key, bytes.clone()))?)
+        let put = || self.runtime.block_on(self.store.put_create(key, bytes.clone()));
+        if !self.overwrites.load(Ordering::Relaxed) {
+            return Ok(put()?);
+        }
+        looking(|limit| self.read(key, limit), || Ok(put()?), bytes)?.ok_or_else(|| {
+            DestinationError::Changed { key: key.to_owned(), store: self.store.name().to_owned() }
+        })
+    }
+
+    fn refuses_second(&self, refused: bool) {
+        self.overwrites.store(!refused, Ordering::Relaxed);
+        if refused {
+            tracing::info!(store = self.store.name(), "the store honours conditional create");
+        } else {
+            tracing::warn!(
+                store = self.store.name(),
+                "the store ignores conditional create (If-None-Match); every put is checked before and after instead"
+            );
+        }
     }
 
     fn confirm(&self, key: &str, size: u64) -> Result<(), DestinationError> {
         let (key, store) = (key.to_owned(), self.store.name().to_owned());
-        let path = object_store::path::Path::from(key.as_str());
-        match self.runtime.block_on(self.store.object_store().head(&path)) {
-            Ok(meta) if meta.size == size => Ok(()),
-            Ok(meta) => Err(DestinationError::Size { key, store, found: meta.size, expected: size }),
+        match self.runtime.block_on(self.store.size(&key)) {
+            Ok(found) if found == size => Ok(()),
+            Ok(found) => Err(DestinationError::Size { key, store, found, expected: size }),
             Err(source) => Err(DestinationError::Confirm { key, store, source }),
         }
     }
 
     fn read(&self, key: &str, limit: usize) -> Result<Bytes, DestinationError> {
         Ok(self.runtime.block_on(self.store.get(key, limit))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    fn not_found() -> DestinationError {
+        let source = object_store::Error::NotFound { path: "a".to_owned(), source: "no".into() };
+        DestinationError::Confirm { key: "a".to_owned(), store: "memory".to_owned(), source }
+    }
+
+    /// A store that takes every put, and one that another put comes to in between.
+    #[test]
+    fn a_store_that_overwrites_is_looked_at_before_and_after() {
+        let create = |stored: &RefCell<Option<Bytes>>, between: Option<Bytes>| {
+            let puts = RefCell::new(0);
+            let read = |_| stored.borrow().clone().ok_or_else(not_found);
+            let put = || {
+                *puts.borrow_mut() += 1;
+                *stored.borrow_mut() = Some(between.unwrap_or("ours".into()));
+                Ok(Put::Created)
+            };
+            (looking(read, put, &"ours".into()).unwrap(), puts.into_inner())
+        };
+        assert_eq!(create(&RefCell::new(None), None), (Some(Put::Created), 1));
+        let theirs = RefCell::new(Some("theirs".into()));
+        assert_eq!(create(&theirs, None), (Some(Put::AlreadyExists), 0));
+        assert_eq!(theirs.into_inner().unwrap(), "theirs");
+        assert_eq!(create(&RefCell::new(None), Some("theirs".into())), (None, 1));
     }
 }

@@ -1,8 +1,11 @@
 //! Trails: each reads the spool by its own cursor and fills its own bucket.
 
 mod batch;
+mod conflict;
 mod destination;
 mod open;
+mod quarantine;
+mod receipts;
 mod shipper;
 mod state;
 mod worker;

@@ -5,7 +5,8 @@
 //! 1. *gathering*: frames are read and compressed; nothing is decided.
 //! 2. *planned*: the cursor's payload says where the batch ends and when that was decided. From here on the same frames
 //!    become the same objects under the same names, whoever carries it out and however often.
-//! 3. *stored*: log file, then manifest, both create-only, both confirmed. The manifest is the commit.
+//! 3. *stored*: log file, then manifest, both create-only, both confirmed. The manifest is the commit. If their names are
+//!    taken by something else, see [`super::conflict`].
 //! 4. *completed*: the cursor is past the batch, and the spool may forget it.
 
 use std::sync::Arc;
@@ -16,14 +17,16 @@ use sidetrail_archive::dsse::{Envelope, MAX_ENVELOPE};
 use sidetrail_archive::hash::Sha256;
 use sidetrail_archive::key::{Home, Id, KeyObjectKey, Region};
 use sidetrail_archive::log;
-use sidetrail_archive::manifest::{Chain, LogEntry, MakeError, Manifest};
+use sidetrail_archive::manifest::{Chain, LogEntry, MakeError, Manifest, PublishedKey, Taken};
 use sidetrail_archive::sign::Signer;
-use sidetrail_archive::store::Put;
+use sidetrail_archive::store::{Failure, Put};
 use sidetrail_spool::{Cursors, Item, Position, Reader};
+use sidetrail_wire::spool::v1::Unlocked;
 
 use super::batch::{Batch, FrameError};
 use super::destination::{Destination, DestinationError};
 use super::state::{Counts, Plan, Progress};
+use super::{conflict, quarantine};
 use crate::config::Rotate;
 
 /// A stored log file is no larger than its content may be, but for what gzip adds to what does not compress.
@@ -54,11 +57,31 @@ pub(crate) enum ShipError {
     Log(#[from] log::LogError),
     #[error("the manifest cannot be made")]
     Manifest(#[from] MakeError),
-    /// Somebody else wrote under our name: the object is left as it is, and so is the batch.
+    /// Something else has the name of an object: it is left as it is, and the batch takes another name.
     #[error("{key} exists and is not what this batch makes: {reason}")]
-    Conflict { key: String, reason: &'static str },
+    Conflict { key: String, reason: &'static str, found: Option<Sha256> },
+    #[error("a frame to set aside cannot be written")]
+    Quarantine(#[from] serde_json::Error),
     #[error("the plan of the batch is damaged: {0}")]
     Plan(String),
+}
+
+impl ShipError {
+    pub(super) fn conflict(key: String, found: Option<&Bytes>, reason: &'static str) -> Self {
+        Self::Conflict { key, reason, found: found.map(|bytes| Sha256::of(bytes)) }
+    }
+
+    /// What kind of failure it is, in one word for metrics and logs.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Destination(error) => error.failure().name(),
+            Self::Conflict { .. } => Failure::Conflict.name(),
+            Self::Spool(_) => "spool",
+            Self::Frame(_) | Self::Log(_) | Self::Manifest(_) | Self::Plan(_) | Self::Quarantine(_) => {
+                "batch"
+            }
+        }
+    }
 }
 
 /// What a step came to.
@@ -78,6 +101,9 @@ pub(crate) struct Shipped {
     pub(crate) records: u64,
     pub(crate) stored_bytes: u64,
     pub(crate) content_bytes: u64,
+    /// Parts of the spool that were lost, and frames that were set aside.
+    pub(crate) losses: usize,
+    pub(crate) quarantined: usize,
 }
 
 /// A batch that only has to be stored. Kept while the store is away: compressed, so it is small.
@@ -145,7 +171,7 @@ impl<D: Destination> Shipper<D> {
         if self.sealed.is_none() {
             let plan = match self.progress.plan().map_err(ShipError::Plan)? {
                 Some(plan) => {
-                    self.gather(Some(plan))?;
+                    self.gather(Some(plan.end))?;
                     plan
                 }
                 None => match self.decide(now_unix_ms, flush)? {
@@ -158,35 +184,46 @@ impl<D: Destination> Shipper<D> {
         self.store()
     }
 
-    /// Publishes the public key that the manifests are checked with, before the first of them.
+    /// Publishes the public key that the manifests are checked with, before the first of them. It is created twice where
+    /// it was not there: that shows whether the store honours conditional create, before anything depends on it.
     fn publish_key(&self) -> Result<(), ShipError> {
         let (key, object) = &self.trail.public_key;
         let key = key.to_string();
-        if self.destination.create(&key, object)? == Put::AlreadyExists
-            && self.destination.read(&key, MAX_ENVELOPE)? != *object
-        {
-            return Err(ShipError::Conflict { key, reason: "it holds another key" });
+        let first = self.destination.create(&key, object)?;
+        let refused =
+            first == Put::AlreadyExists || self.destination.create(&key, object)? == Put::AlreadyExists;
+        self.destination.refuses_second(refused);
+        let stored = self.destination.read(&key, MAX_ENVELOPE)?;
+        let ours = |stored: &[u8]| {
+            PublishedKey::open(stored).is_ok_and(|it| it.public_key == *self.trail.signer.public_key())
+        };
+        if stored != *object && !ours(&stored) {
+            return Err(ShipError::conflict(key, Some(&stored), "it holds another key"));
         }
-        Ok(self.destination.confirm(&key, object.len() as u64)?)
+        Ok(self.destination.confirm(&key, stored.len() as u64)?)
     }
 
     /// Gathers what there is, and decides on a batch if one is due; if not, says when.
     fn decide(&mut self, now_unix_ms: i64, flush: bool) -> Result<Result<Plan, Option<i64>>, ShipError> {
         self.gather(None)?;
         let Some(batch) = &self.batch else { return Ok(Err(None)) };
-        let Some(first) = batch.first_received_unix_ms() else { return Ok(Err(None)) };
+        // What is lost is said soon, though nothing else has come.
+        let alarm = batch.is_alarming();
+        let Some(first) = batch.first_received_unix_ms().or(alarm.then_some(now_unix_ms)) else {
+            return Ok(Err(None));
+        };
         let age_ms = i64::try_from(self.trail.rotate.age.as_millis()).unwrap_or(i64::MAX);
         let due = first.saturating_add(age_ms);
         // A clock that was set back must not hold the batch for longer than its age.
         let clock_went_back = now_unix_ms < first;
-        if !(flush || self.is_full(batch) || now_unix_ms >= due || clock_went_back) {
+        if !(flush || alarm || self.is_full(batch) || now_unix_ms >= due || clock_went_back) {
             return Ok(Err(Some(due)));
         }
         Ok(Ok(self.progress.decide(&self.cursors, batch.end(), now_unix_ms.div_euclid(1000))?))
     }
 
-    /// Reads frames into the batch: up to the end of the plan, or until the batch is full or the log ends.
-    fn gather(&mut self, plan: Option<Plan>) -> Result<(), ShipError> {
+    /// Reads frames into the batch: up to the planned end, or until the batch is full or the log ends.
+    fn gather(&mut self, plan: Option<Position>) -> Result<(), ShipError> {
         let mut batch = match self.batch.take() {
             Some(batch) => batch,
             None => {
@@ -196,27 +233,34 @@ impl<D: Destination> Shipper<D> {
             }
         };
         let result = self.fill(&mut batch, plan);
-        // A frame that could not be taken in may be half in the file: that batch is given up, to begin again.
-        if !matches!(result, Err(ShipError::Log(_) | ShipError::Frame(_))) {
+        // The reader is past a frame that could neither be taken in nor set aside: that batch is given up, to begin again.
+        if matches!(result, Ok(()) | Err(ShipError::Spool(_))) {
             self.batch = Some(batch);
         }
         result
     }
 
-    fn fill(&mut self, batch: &mut Batch, plan: Option<Plan>) -> Result<(), ShipError> {
+    fn fill(&mut self, batch: &mut Batch, plan: Option<Position>) -> Result<(), ShipError> {
         loop {
             let done = match plan {
-                Some(plan) => self.reader.position() >= plan.end,
+                Some(end) => self.reader.position() >= end,
                 None => self.is_full(batch),
             };
             if done {
                 return Ok(());
             }
             match self.reader.read()? {
-                Some(Item::Frame(frame)) => batch.push(&frame)?,
+                Some(Item::Frame(frame)) => match batch.push(&frame) {
+                    Ok(()) => {}
+                    Err(error @ FrameError::Log(_)) => return Err(error.into()),
+                    Err(error) => {
+                        let set_aside = quarantine::store(&self.destination, &self.trail, &frame, &error)?;
+                        batch.set_aside(&frame, set_aside);
+                    }
+                },
                 Some(Item::Damage(damage)) => {
-                    tracing::error!(%damage, "events are lost: a part of the spool cannot be read");
-                    batch.pass(damage.to);
+                    tracing::error!(%damage, "events may be lost: a part of the spool cannot be read");
+                    batch.pass(&damage);
                 }
                 None => return Ok(()),
             }
@@ -248,7 +292,9 @@ impl<D: Destination> Shipper<D> {
             finished.log.as_ref(),
             finished.times,
             finished.ranges,
-        );
+        )
+        .with_receipts(finished.receipts)
+        .renamed(plan.attempt, plan.taken);
         let log = finished.log.map(|log| Bytes::from(log.bytes));
         // Not the plan's end: a log whose damaged end was cut goes on before it, and what comes there is not in this batch.
         self.sealed = Some(Sealed { log, manifest, counts: finished.counts, end: finished.end });
@@ -258,11 +304,22 @@ impl<D: Destination> Shipper<D> {
     /// Puts log file and manifest, confirms both, moves the cursor. What fails stays sealed, to be tried again.
     fn store(&mut self) -> Result<Step, ShipError> {
         let Some(sealed) = &mut self.sealed else { return Ok(Step::Idle { until_unix_ms: None }) };
-        if let (Some(bytes), Some(entry)) = (&sealed.log, &mut sealed.manifest.log_file) {
-            put_log(&self.destination, bytes, entry)?;
-        }
-        let manifest = put_manifest(&self.destination, &sealed.manifest, &*self.trail.signer)?;
-        self.progress.complete(&self.cursors, sealed.end, manifest, sealed.counts)?;
+        let sha256 = match put(&self.destination, sealed, &*self.trail.signer) {
+            Ok(sha256) => sha256,
+            Err(error @ ShipError::Conflict { .. }) => {
+                match conflict::committed(&self.destination, &sealed.manifest, &*self.trail.signer)? {
+                    Some(stored) => {
+                        tracing::warn!(manifest = %stored.manifest.manifest, "this batch was stored already, whole");
+                        (sealed.manifest, sealed.counts) = (stored.manifest, stored.counts);
+                        stored.sha256
+                    }
+                    None => return Err(self.evade(error)),
+                }
+            }
+            Err(error) => return Err(error),
+        };
+        let unlocked = lock(&self.destination, &sealed.manifest)?;
+        self.progress.complete(&self.cursors, sealed.end, sha256, sealed.counts, unlocked)?;
 
         let entry = sealed.manifest.log_file.as_ref();
         let shipped = Shipped {
@@ -271,10 +328,79 @@ impl<D: Destination> Shipper<D> {
             records: sealed.counts.shipped,
             stored_bytes: entry.map_or(0, |entry| entry.size),
             content_bytes: entry.map_or(0, |entry| entry.content_size),
+            losses: sealed.manifest.losses.len(),
+            quarantined: sealed.manifest.quarantined.len(),
         };
         self.sealed = None;
         Ok(Step::Shipped(shipped))
     }
+
+    /// Takes the name of the next attempt, on disk first, and gives the error that it is because of.
+    fn evade(&mut self, error: ShipError) -> ShipError {
+        let (ShipError::Conflict { key, found, .. }, Some(sealed)) = (&error, &mut self.sealed) else {
+            return error;
+        };
+        let mut taken = vec![Taken { key: key.clone(), sha256: *found }];
+        // A log file of ours beside a manifest that is not stays behind, without a manifest.
+        if let Some(log) = &sealed.manifest.log_file
+            && *key == sealed.manifest.manifest.to_string()
+        {
+            taken.push(Taken { key: log.key.to_string(), sha256: Some(log.sha256) });
+        }
+        if let Err(error) = self.progress.evade(&self.cursors, taken) {
+            return error.into();
+        }
+        match self.progress.plan() {
+            Ok(Some(Plan { attempt, taken, .. })) => {
+                sealed.manifest = sealed.manifest.clone().renamed(attempt, taken);
+                error
+            }
+            Ok(None) => ShipError::Plan("there is none".to_owned()),
+            Err(reason) => ShipError::Plan(reason),
+        }
+    }
+
+    /// How many objects still have to be locked.
+    pub(crate) fn unlocked(&self) -> usize {
+        self.progress.unlocked().len()
+    }
+
+    /// Tries to lock what could not be locked when it was stored, oldest first, until one fails again.
+    pub(crate) fn lock_rest(&mut self) -> Result<(), ShipError> {
+        while let Some(unlocked) = self.progress.unlocked().first() {
+            self.destination.lock_again(unlocked)?;
+            self.progress.locked_first(&self.cursors)?;
+        }
+        Ok(())
+    }
+}
+
+fn put(
+    destination: &impl Destination,
+    sealed: &mut Sealed,
+    signer: &dyn Signer,
+) -> Result<Sha256, ShipError> {
+    if let (Some(bytes), Some(entry)) = (&sealed.log, &mut sealed.manifest.log_file) {
+        put_log(destination, bytes, entry)?;
+    }
+    put_manifest(destination, &sealed.manifest, signer)
+}
+
+/// Locks what a manifest is about, and gives what could not be locked.
+fn lock(destination: &impl Destination, manifest: &Manifest) -> Result<Vec<Unlocked>, DestinationError> {
+    let created = manifest.created_at.as_second();
+    let quarantined = manifest.quarantined.iter().map(|frame| frame.key.to_string());
+    let log = manifest.log_file.iter().map(|entry| entry.key.to_string());
+    let keys = quarantined.chain(log).chain([manifest.manifest.to_string()]);
+    keys.filter_map(|key| destination.lock(&key, created).transpose()).collect()
+}
+
+/// Reads what lies under a name of ours; what is too large to be ours is a conflict.
+fn read_back(destination: &impl Destination, key: &str, limit: usize) -> Result<Bytes, ShipError> {
+    destination.read(key, limit).map_err(|error| match error.is_too_large() {
+        true => ShipError::conflict(key.to_owned(), None, "it is too large"),
+        false => error.into(),
+    })
 }
 
 /// Stores a log file. One that is there already is ours from before a crash: if another build compressed the same
@@ -282,12 +408,12 @@ impl<D: Destination> Shipper<D> {
 fn put_log(destination: &impl Destination, bytes: &Bytes, entry: &mut LogEntry) -> Result<(), ShipError> {
     let key = entry.key.to_string();
     if destination.create(&key, bytes)? == Put::AlreadyExists {
-        let stored = destination.read(&key, MAX_STORED_LOG)?;
+        let stored = read_back(destination, &key, MAX_STORED_LOG)?;
         if stored != *bytes {
             let (content, size) = log::content_digest(&stored[..], log::MAX_CONTENT)
-                .map_err(|_| ShipError::Conflict { key: key.clone(), reason: "it is no log file" })?;
+                .map_err(|_| ShipError::conflict(key.clone(), Some(&stored), "it is no log file"))?;
             if (content, size) != (entry.content_sha256, entry.content_size) {
-                return Err(ShipError::Conflict { key, reason: "it holds other records" });
+                return Err(ShipError::conflict(key, Some(&stored), "it holds other records"));
             }
             (entry.sha256, entry.size) = (Sha256::of(&stored), stored.len() as u64);
         }
@@ -305,10 +431,10 @@ fn put_manifest(
     let key = manifest.manifest.to_string();
     let mut bytes = Bytes::from(manifest.seal(signer)?);
     if destination.create(&key, &bytes)? == Put::AlreadyExists {
-        let stored = destination.read(&key, MAX_ENVELOPE)?;
+        let stored = read_back(destination, &key, MAX_ENVELOPE)?;
         let states = |bytes: &[u8]| Envelope::read(bytes).ok().map(|envelope| envelope.payload);
         if states(&stored).is_none_or(|payload| Some(payload) != states(&bytes)) {
-            return Err(ShipError::Conflict { key, reason: "it states something else" });
+            return Err(ShipError::conflict(key, Some(&stored), "it states something else"));
         }
         bytes = stored;
     }

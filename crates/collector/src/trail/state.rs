@@ -2,8 +2,9 @@
 
 use prost::Message;
 use sidetrail_archive::hash::Sha256;
+use sidetrail_archive::manifest;
 use sidetrail_spool::{Cursors, Error, Position};
-use sidetrail_wire::spool::v1::{BatchPlan, TrailState};
+use sidetrail_wire::spool::v1::{BatchPlan, Taken, TrailState, Unlocked};
 
 /// A trail's cursor, its chain, its counts, and the batch that it has decided on.
 #[derive(Clone, Debug)]
@@ -13,11 +14,18 @@ pub(crate) struct Progress {
     state: TrailState,
 }
 
-/// A decided batch: up to where, and when that was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Names found taken that a manifest lists.
+const MAX_TAKEN: usize = 8;
+/// Objects without a lock that a trail remembers: at most 40 KiB of the cursor's payload.
+const MAX_UNLOCKED: usize = 64;
+
+/// A decided batch: up to where, when that was, and which of its names were found taken since.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) end: Position,
     pub(super) created_unix_s: i64,
+    pub(super) attempt: u32,
+    pub(super) taken: Vec<manifest::Taken>,
 }
 
 /// What became of the events of a batch, or of all of a trail.
@@ -80,9 +88,21 @@ impl Progress {
     }
 
     pub(super) fn plan(&self) -> Result<Option<Plan>, String> {
-        let Some(BatchPlan { end, created_unix_s }) = &self.state.plan else { return Ok(None) };
+        let Some(BatchPlan { end, created_unix_s, attempt, taken }) = &self.state.plan else {
+            return Ok(None);
+        };
         let end = end.parse().map_err(|_| format!("plan ends at {end:?}, which is no position"))?;
-        Ok(Some(Plan { end, created_unix_s: *created_unix_s }))
+        let taken = taken.iter().map(|Taken { key, sha256 }| {
+            let sha256 = match sha256.as_ref() {
+                [] => None,
+                hash => Some(
+                    <[u8; 32]>::try_from(hash).map_err(|_| "a taken name has no SHA-256".to_owned())?.into(),
+                ),
+            };
+            Ok::<_, String>(manifest::Taken { key: key.clone(), sha256 })
+        });
+        let taken = taken.collect::<Result<_, _>>()?;
+        Ok(Some(Plan { end, created_unix_s: *created_unix_s, attempt: *attempt, taken }))
     }
 
     /// Decides on a batch up to `end`: after this it is what will be done, whatever happens.
@@ -94,10 +114,37 @@ impl Progress {
     ) -> Result<Plan, Error> {
         let created_unix_s = now_unix_s.max(self.state.last_created_unix_s);
         self.update(cursors, |next| {
-            next.state.plan = Some(BatchPlan { end: end.to_string(), created_unix_s });
+            next.state.plan =
+                Some(BatchPlan { end: end.to_string(), created_unix_s, ..BatchPlan::default() });
             next.state.last_created_unix_s = created_unix_s;
         })?;
-        Ok(Plan { end, created_unix_s })
+        Ok(Plan { end, created_unix_s, attempt: 0, taken: Vec::new() })
+    }
+
+    /// The batch needs another name: what lies under those that it has is `taken`, and is somebody else's.
+    pub(super) fn evade(&mut self, cursors: &Cursors, taken: Vec<manifest::Taken>) -> Result<(), Error> {
+        self.update(cursors, |next| {
+            let Some(plan) = &mut next.state.plan else { return };
+            plan.attempt = plan.attempt.saturating_add(1);
+            let taken = taken.into_iter().map(|manifest::Taken { key, sha256 }| {
+                let sha256 = sha256.map_or(Vec::new(), |hash| hash.as_bytes().to_vec());
+                Taken { key, sha256: sha256.into() }
+            });
+            plan.taken.extend(taken);
+            plan.taken.truncate(MAX_TAKEN);
+        })
+    }
+
+    /// Objects that are stored and could not be locked.
+    pub(super) fn unlocked(&self) -> &[Unlocked] {
+        &self.state.unlocked
+    }
+
+    /// The first of them is locked now.
+    pub(super) fn locked_first(&mut self, cursors: &Cursors) -> Result<(), Error> {
+        self.update(cursors, |next| {
+            next.state.unlocked.drain(..1.min(next.state.unlocked.len()));
+        })
     }
 
     /// The batch is in the store: moves on.
@@ -107,10 +154,16 @@ impl Progress {
         end: Position,
         manifest: Sha256,
         counts: Counts,
+        unlocked: Vec<Unlocked>,
     ) -> Result<(), Error> {
         self.update(cursors, |next| {
             next.position = end;
             let state = &mut next.state;
+            state.unlocked.extend(unlocked);
+            let beyond = state.unlocked.len().saturating_sub(MAX_UNLOCKED);
+            for Unlocked { key, .. } in state.unlocked.drain(..beyond) {
+                tracing::error!(key, "this object stays without a lock: too many others wait for theirs");
+            }
             state.plan = None;
             state.chain_index += 1;
             state.previous_manifest = manifest.as_bytes().to_vec().into();

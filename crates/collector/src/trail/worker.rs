@@ -165,11 +165,12 @@ impl<D: Destination> Run<D> {
                     let backoff = self.backoff(drain);
                     tracing::warn!(
                         trail = %self.shipper.trail().name,
+                        kind = error.kind(),
                         error = %crate::chain(&error),
                         retry_ms = backoff.as_millis(),
                         "cannot ship; events stay in the spool"
                     );
-                    self.surroundings.metrics.failed();
+                    self.surroundings.metrics.failed(error.kind());
                     self.note();
                     // New frames do not shorten a backoff; a shutdown does.
                     self.signal.wait(backoff, |state| state.stop || state.drain && !drain);
@@ -182,6 +183,7 @@ impl<D: Destination> Run<D> {
         let progress = self.shipper.progress();
         let queued = progress.queued((self.surroundings.accepted)());
         self.surroundings.metrics.counts(progress.counts(), queued);
+        self.surroundings.metrics.unlocked(self.shipper.unlocked());
     }
 
     /// Doubled with each failure up to a cap, half of it by chance: collectors that failed together come back apart.

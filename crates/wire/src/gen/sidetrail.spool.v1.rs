@@ -47,6 +47,24 @@ pub struct FrameMeta {
     /// Only of the collector's own source: what this frame records as Incomplete, and closes by that.
     #[prost(message, optional, tag = "17")]
     pub incomplete: ::core::option::Option<Incomplete>,
+    /// Of what was dropped, how much for which reason. At most eight reasons of at most 64 bytes.
+    #[prost(message, repeated, tag = "23")]
+    pub drops: ::prost::alloc::vec::Vec<Drop>,
+    /// What the source says that it has assigned, where that is more than it has sent, and where it ended. A frame that says
+    /// nothing else has an empty range: last_sequence is first_sequence - 1.
+    #[prost(uint64, tag = "24")]
+    pub assigned: u64,
+    /// The source ended: nothing above assigned will ever come from it.
+    #[prost(bool, tag = "25")]
+    pub ended: bool,
+}
+/// Events without a record.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Drop {
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub count: u64,
 }
 /// A call that was about to begin, and of which nothing else is known.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -123,9 +141,14 @@ pub struct SourceState {
     /// The collector's own source, which is never forgotten.
     #[prost(bool, tag = "4")]
     pub collector: bool,
+    /// The highest sequence that the source says it has assigned, as of the last frame that says so.
+    #[prost(uint64, tag = "5")]
+    pub assigned: u64,
+    #[prost(bool, tag = "6")]
+    pub ended: bool,
 }
 /// What a trail's cursor carries beside its position.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TrailState {
     /// Manifests written so far: the next index of the chain.
     #[prost(uint64, tag = "1")]
@@ -150,9 +173,20 @@ pub struct TrailState {
     pub last_created_unix_s: i64,
     #[prost(uint64, tag = "9")]
     pub intents: u64,
+    /// Objects that are stored and could not be locked: tried again until they are.
+    #[prost(message, repeated, tag = "10")]
+    pub unlocked: ::prost::alloc::vec::Vec<Unlocked>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Unlocked {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// Seconds since the Unix epoch.
+    #[prost(int64, tag = "2")]
+    pub retain_until_unix_s: i64,
 }
 /// Which frames become which object. Persisted before the first PUT, so that a crash repeats it.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BatchPlan {
     /// End of the batch, a spool position as text; it starts at the cursor.
     #[prost(string, tag = "1")]
@@ -160,6 +194,21 @@ pub struct BatchPlan {
     /// Seconds since the Unix epoch: names the object and its date folder.
     #[prost(int64, tag = "2")]
     pub created_unix_s: i64,
+    /// How often the name of the object was found taken by other bytes: part of the next name.
+    #[prost(uint32, tag = "3")]
+    pub attempt: u32,
+    /// What was found there, as the manifest will say. At most eight.
+    #[prost(message, repeated, tag = "4")]
+    pub taken: ::prost::alloc::vec::Vec<Taken>,
+}
+/// An object that holds other bytes than the batch whose name it has.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Taken {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// SHA-256 of its stored bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub sha256: ::prost::bytes::Bytes,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -19,8 +19,12 @@ use sidetrail_wire::spool::v1::{BodyEncoding, FrameMeta};
 use super::*;
 use crate::ledger::SharedLedger;
 
+mod failures;
+
 const FRAMES: u64 = 7;
 const RECORDS: u64 = 3;
+/// The request that puts the first log file: the key is created, created again, read and confirmed before.
+const LOG_PUT: u64 = 5;
 const NOW_MS: i64 = 1_768_473_677_000;
 
 /// How a request fails.
@@ -30,6 +34,8 @@ enum Fault {
     Lost,
     /// It has its effect, and the answer is lost.
     Kept,
+    /// It has its effect later, after so many more requests.
+    Late(u64),
 }
 
 /// Objects in memory, and a request that fails.
@@ -38,9 +44,19 @@ struct Memory {
     objects: Mutex<BTreeMap<String, Bytes>>,
     requests: Mutex<u64>,
     fault: Option<(u64, Fault)>,
+    /// What has its effect at which request.
+    late: Mutex<Option<(u64, String, Bytes)>>,
 }
 
 impl Memory {
+    fn arrive(&self) {
+        let mut late = self.late.lock().unwrap();
+        if late.as_ref().is_some_and(|(at, ..)| *self.requests.lock().unwrap() >= *at) {
+            let (_, key, bytes) = late.take().unwrap();
+            self.objects.lock().unwrap().entry(key).or_insert(bytes);
+        }
+    }
+
     fn fails(&self) -> Option<Fault> {
         let mut requests = self.requests.lock().unwrap();
         *requests += 1;
@@ -56,8 +72,15 @@ fn away(key: &str) -> DestinationError {
 impl Destination for Arc<Memory> {
     fn create(&self, key: &str, bytes: &Bytes) -> Result<Put, DestinationError> {
         let fault = self.fails();
-        if fault == Some(Fault::Lost) {
-            return Err(away(key));
+        self.arrive();
+        match fault {
+            Some(Fault::Lost) => return Err(away(key)),
+            Some(Fault::Late(requests)) => {
+                let due = *self.requests.lock().unwrap() + requests;
+                *self.late.lock().unwrap() = Some((due, key.to_owned(), bytes.clone()));
+                return Err(away(key));
+            }
+            _ => {}
         }
         let mut objects = self.objects.lock().unwrap();
         let put = if objects.contains_key(key) { Put::AlreadyExists } else { Put::Created };
@@ -71,8 +94,17 @@ impl Destination for Arc<Memory> {
     }
 
     fn read(&self, key: &str, _limit: usize) -> Result<Bytes, DestinationError> {
+        if self.fails().is_some() {
+            return Err(away(key));
+        }
+        self.arrive();
+        let missing = || object_store::Error::NotFound { path: key.to_owned(), source: "missing".into() };
         let object = self.objects.lock().unwrap().get(key).cloned();
-        object.filter(|_| self.fails().is_none()).ok_or_else(|| away(key))
+        object.ok_or_else(|| DestinationError::Confirm {
+            key: key.to_owned(),
+            store: "memory".to_owned(),
+            source: missing(),
+        })
     }
 }
 
@@ -109,20 +141,28 @@ fn append(writer: &SharedWriter, frame: u64) {
     let first = (frame - 1) * RECORDS + 1;
     let record = |sequence| format!(r#"{{"eventID":"{sequence}","padding":"{}"}}"#, "x".repeat(400));
     let body = (first..first + RECORDS).map(record).collect::<Vec<_>>().join(",");
-    let meta = FrameMeta {
+    append_raw(writer, &meta(frame, body.len()), body.as_bytes());
+}
+
+fn meta(frame: u64, body: usize) -> FrameMeta {
+    let first = (frame - 1) * RECORDS + 1;
+    FrameMeta {
         source: Bytes::from_static(&[1; 16]),
         first_sequence: first,
         last_sequence: first + RECORDS - 1,
         records: u32::try_from(RECORDS).unwrap(),
-        body_size: u32::try_from(body.len()).unwrap(),
+        body_size: u32::try_from(body).unwrap(),
         encoding: BodyEncoding::Joined.into(),
         oldest_event_time: 1,
         newest_event_time: 2,
         received_unix_ms: NOW_MS,
         ..FrameMeta::default()
-    };
+    }
+}
+
+fn append_raw(writer: &SharedWriter, meta: &FrameMeta, body: &[u8]) {
     let mut writer = writer.lock().unwrap();
-    writer.append(&meta.encode_to_vec(), body.as_bytes()).unwrap();
+    writer.append(&meta.encode_to_vec(), body).unwrap();
     writer.sync().unwrap();
 }
 
@@ -167,6 +207,17 @@ fn ship(writer: &SharedWriter, store: &Arc<Memory>, die: bool) {
 
 /// Every event once, in log files that the verifier believes; nothing but what belongs there.
 fn check(store: &Memory, frames: u64, case: &str) {
+    assert_eq!(ids(store), (1..=frames * RECORDS).collect::<Vec<_>>(), "{case}");
+    let report = verified(store);
+    assert_eq!(report.outcome(), Outcome::Valid, "{case}: {report:?}");
+}
+
+fn verified(store: &Memory) -> verify::Report {
+    verify::run(&Objects(store.objects.lock().unwrap().clone()), &Options::default(), &())
+}
+
+/// The ids of all records in all log files.
+fn ids(store: &Memory) -> Vec<u64> {
     let objects = store.objects.lock().unwrap().clone();
     let mut ids = Vec::new();
     for (_, bytes) in objects.iter().filter(|(key, _)| key.parse::<LogKey>().is_ok()) {
@@ -178,16 +229,14 @@ fn check(store: &Memory, frames: u64, case: &str) {
         .unwrap();
     }
     ids.sort_unstable();
-    assert_eq!(ids, (1..=frames * RECORDS).collect::<Vec<_>>(), "{case}");
-    let report = verify::run(&Objects(objects), &Options::default(), &());
-    assert_eq!(report.outcome(), Outcome::Valid, "{case}: {report:?}");
+    ids
 }
 
 #[test]
 fn every_request_may_fail_in_every_way() {
     let mut cases = 0;
     for die in [false, true] {
-        for fault in [Fault::Lost, Fault::Kept] {
+        for fault in [Fault::Lost, Fault::Kept, Fault::Late(1), Fault::Late(4)] {
             for at in 1.. {
                 let directory = tempfile::tempdir().unwrap();
                 let writer = open(directory.path());
@@ -204,7 +253,7 @@ fn every_request_may_fail_in_every_way() {
             }
         }
     }
-    assert!(cases > 60, "only {cases} cases");
+    assert!(cases > 120, "only {cases} cases");
 }
 
 /// A process that dies after each of its steps, while frames come in between: plans are repeated, not made anew.
@@ -214,15 +263,15 @@ fn a_plan_is_kept_whatever_comes_after_it() {
         let directory = tempfile::tempdir().unwrap();
         let writer = open(directory.path());
         append(&writer, 1);
-        // The fault falls on the log file, its confirmation, the manifest, its confirmation; requests 1 and 2 are the key.
-        let fault = Some((3 + stored_before_death, Fault::Kept));
+        // The fault falls on the log file, its confirmation, the manifest, its confirmation; what is before is the key.
+        let fault = Some((LOG_PUT + stored_before_death, Fault::Kept));
         let store = Arc::new(Memory { fault, ..Memory::default() });
         let mut first = shipper(&writer, &store);
         first.step(NOW_MS, true).unwrap_err();
         drop(first);
         append(&writer, 2);
         let mut second = shipper(&writer, &store);
-        // Hours later, by a clock that was set back.
+        // An hour before, by a clock that was set back.
         assert!(
             matches!(second.step(NOW_MS - 3_600_000, true), Ok(Step::Shipped(shipped)) if shipped.records == RECORDS)
         );
@@ -253,29 +302,6 @@ fn a_batch_waits_for_its_size_or_its_age() {
     check(&store, 4, "four frames");
 }
 
-/// What somebody else wrote under our name is left as it is; nothing is lost, and the error names it.
-#[test]
-fn a_foreign_object_is_not_overwritten() {
-    let directory = tempfile::tempdir().unwrap();
-    let writer = open(directory.path());
-    append(&writer, 1);
-    let store = Arc::new(Memory::default());
-    ship(&writer, &store, false);
-    let log = store.objects.lock().unwrap().keys().find(|key| key.ends_with(".gz")).unwrap().clone();
-
-    let other = tempfile::tempdir().unwrap();
-    let writer = open(other.path());
-    append(&writer, 1);
-    let store = Arc::new(Memory::default());
-    store.objects.lock().unwrap().insert(log.clone(), Bytes::from_static(b"somebody else's"));
-    let error = shipper(&writer, &store).step(NOW_MS, true).unwrap_err();
-    assert!(matches!(&error, ShipError::Conflict { key, .. } if *key == log), "{error}");
-    assert_eq!(store.objects.lock().unwrap()[&log], "somebody else's");
-    store.objects.lock().unwrap().remove(&log);
-    ship(&writer, &store, true);
-    check(&store, 1, "mended");
-}
-
 /// The same content compressed by another build: what is stored counts.
 #[test]
 fn a_log_file_of_another_build_is_adopted() {
@@ -283,7 +309,7 @@ fn a_log_file_of_another_build_is_adopted() {
     let writer = open(directory.path());
     append(&writer, 1);
     // The log file is stored, the answer lost, the process replaced.
-    let store = Arc::new(Memory { fault: Some((3, Fault::Kept)), ..Memory::default() });
+    let store = Arc::new(Memory { fault: Some((LOG_PUT, Fault::Kept)), ..Memory::default() });
     shipper(&writer, &store).step(NOW_MS, true).unwrap_err();
     {
         let mut objects = store.objects.lock().unwrap();
