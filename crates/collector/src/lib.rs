@@ -20,6 +20,7 @@ mod ledger;
 mod listen;
 mod metrics;
 mod pressure;
+mod selection;
 mod serve;
 mod trail;
 

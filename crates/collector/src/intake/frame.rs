@@ -1,5 +1,7 @@
 //! A frame of the spool in the making.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use prost::Message;
 use sidetrail_archive::key::Id;
@@ -9,6 +11,7 @@ use sidetrail_wire::spool::v1::{BodyEncoding, FrameMeta, Incomplete, Intent};
 
 use super::intent;
 use crate::ledger::Reservation;
+use crate::selection::{self, Choosers, Taken, Tally};
 
 /// Records' text in one frame, about. A frame holds at least one record, and at most this and one record more.
 pub(super) const FRAME_BODY: usize = 1 << 20;
@@ -23,7 +26,8 @@ const COMPRESS_ABOVE: usize = 512;
 /// The fastest of zstd's usual levels: the spool is written once and read once.
 const COMPRESSION_LEVEL: i32 = 1;
 
-const _: () = assert!(FRAME_INTENTS + intent::MAX_ENCODED + REST_OF_META <= MAX_META);
+const _: () =
+    assert!(FRAME_INTENTS + intent::MAX_ENCODED + selection::MAX_ENCODED + REST_OF_META <= MAX_META);
 
 /// A frame as the spool takes it.
 #[derive(Debug)]
@@ -65,26 +69,34 @@ pub(super) struct Draft {
     incomplete: Option<Incomplete>,
     /// What of the above is in the meta, bytes, at most.
     meta: usize,
+    selection: Tally,
 }
 
 impl Draft {
-    pub(super) fn new(first: u64) -> Self {
-        Self { first, ..Self::default() }
+    pub(super) fn new(first: u64, choosers: &Arc<Choosers>) -> Self {
+        Self { first, selection: Tally::new(choosers), ..Self::default() }
     }
 
-    /// Adds the record that `write` appends, and notes the time that it gives, or `unix_ms` where it gives none. After
-    /// an error the draft is as it was.
+    /// Adds the record that `write` appends, and notes the time that it gives, or `unix_ms` where it gives none, and who
+    /// takes it. What nobody takes does not need to be written. After an error the draft is as it was.
     pub(super) fn record<E>(
         &mut self,
         unix_ms: i64,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<Option<EventTime>, E>,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(Option<EventTime>, Taken), E>,
     ) -> Result<(), E> {
         let start = self.body.len();
         if start > 0 {
             self.body.push(b',');
         }
-        let time = write(&mut self.body).inspect_err(|_| self.body.truncate(start))?;
+        let text = self.body.len();
+        let (time, taken) = write(&mut self.body).inspect_err(|_| self.body.truncate(start))?;
+        if taken.by_none() {
+            self.body.truncate(start);
+            self.selection.filtered();
+            return Ok(());
+        }
         let seconds = time.map_or(unix_ms.div_euclid(1000), EventTime::unix_seconds);
+        self.selection.record(taken, self.body.len() - text, seconds);
         self.records += 1;
         let (oldest, newest) = self.times.unwrap_or((seconds, seconds));
         self.times = Some((oldest.min(seconds), newest.max(seconds)));
@@ -126,7 +138,7 @@ impl Draft {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.body.len() >= FRAME_BODY || self.meta >= FRAME_INTENTS
+        self.body.len() >= FRAME_BODY || self.meta >= FRAME_INTENTS || self.selection.is_full()
     }
 
     pub(super) fn finish(
@@ -162,6 +174,7 @@ impl Draft {
             completed: self.completed,
             completed_late: self.completed_late,
             incomplete: self.incomplete,
+            selection: self.selection.finish(),
         };
         Ok(Frame { meta: meta.encode_to_vec(), body, last_sequence, room: self.room })
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use prost::Message;
-use sidetrail_archive::key::Id;
+use sidetrail_archive::key::{Id, Trail};
 use sidetrail_archive::log::{LogError, LogFile, LogWriter};
 use sidetrail_archive::manifest::Source;
 use sidetrail_spool::{Frame, MAX_BODY, Position};
@@ -12,6 +12,7 @@ use sidetrail_wire::spool::v1::{BodyEncoding, FrameMeta};
 
 use super::state::Counts;
 use crate::ledger::source_id;
+use crate::selection::Cut;
 
 /// Ranges in one manifest. With names of the largest size they are about 1.5 MB.
 pub(super) const MAX_RANGES: usize = 2048;
@@ -30,6 +31,7 @@ pub(crate) enum FrameError {
 /// Frames on their way into one log file.
 #[derive(Debug)]
 pub(super) struct Batch {
+    trail: Trail,
     log: LogWriter,
     ranges: Vec<Source>,
     /// The last range of each source.
@@ -52,8 +54,10 @@ pub(super) struct Finished {
 }
 
 impl Batch {
-    pub(super) fn new(start: Position) -> Result<Self, LogError> {
+    /// A batch of what `trail` takes.
+    pub(super) fn new(start: Position, trail: Trail) -> Result<Self, LogError> {
         Ok(Self {
+            trail,
             log: LogWriter::new()?,
             ranges: Vec::new(),
             latest: HashMap::new(),
@@ -70,17 +74,22 @@ impl Batch {
             .map_err(|error| FrameError::Meta(frame.position, error.to_string()))?;
         let source = source_id(&meta.source)
             .ok_or_else(|| FrameError::Meta(frame.position, "source is not 16 bytes".to_owned()))?;
-        let body = body(&meta, frame)?;
-        self.log.push_joined(&body, u64::from(meta.records))?;
-        if meta.records > 0 {
-            let (oldest, newest) = self.times.unwrap_or((meta.oldest_event_time, meta.newest_event_time));
-            self.times = Some((oldest.min(meta.oldest_event_time), newest.max(meta.newest_event_time)));
+        let cut =
+            Cut::of(&meta, self.trail.as_str()).map_err(|reason| FrameError::Meta(frame.position, reason))?;
+        if let Some((first, last)) = cut.times {
+            let body = body(&meta, frame)?;
+            for (range, count) in &cut.runs {
+                self.log.push_joined(&body[range.clone()], *count)?;
+            }
+            let (oldest, newest) = self.times.unwrap_or((first, last));
+            self.times = Some((oldest.min(first), newest.max(last)));
         }
-        self.counts.shipped += u64::from(meta.records);
+        self.counts.shipped += cut.recorded;
+        self.counts.filtered += cut.filtered;
         self.counts.dropped += meta.dropped;
         self.counts.intents += meta.intents;
         self.first_received_unix_ms.get_or_insert(meta.received_unix_ms);
-        self.cover(source, meta);
+        self.cover(source, meta, &cut);
         self.end = frame.next;
         Ok(())
     }
@@ -121,13 +130,13 @@ impl Batch {
         })
     }
 
-    fn cover(&mut self, source: Id, meta: FrameMeta) {
-        let recorded = u64::from(meta.records);
+    fn cover(&mut self, source: Id, meta: FrameMeta, cut: &Cut) {
         if let Some(range) = self.latest.get(&source).and_then(|index| self.ranges.get_mut(*index))
             && range.last + 1 == meta.first_sequence
         {
             range.last = meta.last_sequence;
-            range.recorded += recorded;
+            range.recorded += cut.recorded;
+            range.filtered += cut.filtered;
             range.dropped += meta.dropped;
             range.intents += meta.intents;
             return;
@@ -139,8 +148,8 @@ impl Batch {
             instance: meta.instance,
             first: meta.first_sequence,
             last: meta.last_sequence,
-            recorded,
-            filtered: 0,
+            recorded: cut.recorded,
+            filtered: cut.filtered,
             dropped: meta.dropped,
             intents: meta.intents,
         });

@@ -192,7 +192,7 @@ impl<D: Destination> Shipper<D> {
             None => {
                 // A batch begins at the cursor, wherever an earlier attempt had read to.
                 self.reader = (self.readers)(self.progress.position);
-                Batch::new(self.progress.position)?
+                Batch::new(self.progress.position, self.trail.name.clone())?
             }
         };
         let result = self.fill(&mut batch, plan);
