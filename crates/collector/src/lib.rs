@@ -13,6 +13,7 @@
 mod collector;
 pub mod config;
 mod environment;
+pub mod explain;
 mod health;
 mod identity;
 mod intake;

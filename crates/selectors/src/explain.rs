@@ -99,7 +99,8 @@ fn basic_selector<E: Event + ?Sized>(it: &EventSelector, event: &E) -> SelectorE
 fn read_write<E: Event + ?Sized>(it: &EventSelector, event: &E) -> ConditionExplanation {
     let matched = it.read_write_type.takes(event.read_only());
     let kind = if event.read_only() == Some(true) { "a read" } else { "a write" };
-    let reason = format!("{} takes {}{kind}", it.read_write_type.name(), if matched { "" } else { "not " });
+    let reason =
+        format!("{} {} {kind}", it.read_write_type.name(), if matched { "takes" } else { "does not take" });
     condition("ReadWriteType", matched, Field::ReadOnly.of(event), reason)
 }
 
