@@ -49,6 +49,10 @@ pub struct Manifest {
     pub newest_event_time: Option<Timestamp>,
     /// The ranges of events that this manifest accounts for.
     pub sources: Vec<Source>,
+    /// How many events the collector had accepted when the trail began: this chain says nothing of them. At index 0 only,
+    /// and absent where there were none. Without it a source that began before the trail would seem to have a gap.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub events_before: u64,
 }
 
 /// The log file of a manifest: its stored bytes, and the content after inflation.
@@ -196,6 +200,7 @@ impl Manifest {
             oldest_event_time,
             newest_event_time,
             sources,
+            events_before: 0,
         }
     }
 
@@ -241,6 +246,11 @@ impl Manifest {
         rule(
             (self.chain.index == 0) == self.chain.previous.is_none(),
             "previous is null at index 0 and only there",
+        )?;
+
+        rule(
+            self.events_before == 0 || self.chain.index == 0,
+            "only the first manifest of a chain knows of events before it",
         )?;
 
         let records = self.log_file.as_ref().map_or(0, |log| log.records);

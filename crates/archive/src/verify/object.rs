@@ -132,7 +132,8 @@ impl<'a> Worker<'a> {
             let (first, last) = (source.first, source.last);
             self.tally.ranges.push(Range { trail: trail.clone(), source: source.source, first, last, item });
         }
-        self.tally.links.push(Link { collector, trail, index, item, previous, hash });
+        let events_before = manifest.events_before;
+        self.tally.links.push(Link { collector, trail, index, item, previous, hash, events_before });
     }
 
     fn log_file(&mut self, entry: &LogEntry) -> u64 {

@@ -240,7 +240,7 @@ impl<D: Destination> Shipper<D> {
             index: self.progress.chain_index(),
             previous: self.progress.previous().map_err(ShipError::Plan)?,
         };
-        let manifest = Manifest::new(
+        let mut manifest = Manifest::new(
             self.trail.home.clone(),
             self.trail.region.clone(),
             created,
@@ -249,6 +249,9 @@ impl<D: Destination> Shipper<D> {
             finished.times,
             finished.ranges,
         );
+        if self.progress.chain_index() == 0 {
+            manifest.events_before = self.progress.base();
+        }
         let log = finished.log.map(|log| Bytes::from(log.bytes));
         // Not the plan's end: a log whose damaged end was cut goes on before it, and what comes there is not in this batch.
         self.sealed = Some(Sealed { log, manifest, counts: finished.counts, end: finished.end });
