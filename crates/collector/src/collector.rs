@@ -13,7 +13,7 @@ use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::environment::Environment;
 use crate::health::{self, Health};
 use crate::identity::{self, IdentityError};
@@ -22,6 +22,7 @@ use crate::ledger::SharedLedger;
 use crate::listen::{SocketFile, bind_socket};
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
+use crate::selection::{Choosers, Selection};
 use crate::space::{self, Space};
 use crate::trail::{Opener, Worker};
 use crate::{serve, trail};
@@ -33,6 +34,9 @@ const DRAIN_POLL: Duration = Duration::from_millis(10);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// The selectors of a trail.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The spool cannot be opened.
     #[error("cannot open the spool in {directory}")]
     Spool {
@@ -109,6 +113,9 @@ type Wakers = Arc<Mutex<Vec<Box<dyn Fn() + Send>>>>;
 impl Collector {
     /// Opens the spool, goes on with what is in it, and listens. Must be called on a multi-threaded tokio runtime.
     pub async fn start(config: Config, environment: Arc<dyn Environment>) -> Result<Self, StartError> {
+        // Before anything is opened: a trail must not take a thing that it should not.
+        let selection = Arc::new(Selection::default());
+        selection.set(Choosers::of(&config)?);
         let directory = config.spool.directory.clone();
         let spool_error = |source| StartError::Spool { directory: directory.clone(), source };
 
@@ -146,7 +153,7 @@ impl Collector {
         let completion =
             Completion { account: config.account.clone(), region: config.region.clone(), collector };
         let intake = Intake::new(
-            completion,
+            (completion, selection),
             committer.clone(),
             ledger.clone(),
             environment,

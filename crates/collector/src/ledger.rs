@@ -228,7 +228,9 @@ impl Sources {
         }
         if let Some(incomplete) = &meta.incomplete {
             state.collector = true;
-            totals.incomplete = totals.incomplete.saturating_add(u64::from(meta.records));
+            // One for each, whether or not a trail takes it, but for those that are no record.
+            let recorded = (incomplete.sequences.len() as u64).saturating_sub(meta.dropped);
+            totals.incomplete = totals.incomplete.saturating_add(recorded);
             self.intents.record(incomplete, meta.first_sequence);
         }
         self.forget_beyond(MAX_SOURCES);

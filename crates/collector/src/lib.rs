@@ -13,6 +13,7 @@
 mod collector;
 pub mod config;
 mod environment;
+pub mod explain;
 mod health;
 mod identity;
 mod intake;
@@ -20,6 +21,7 @@ mod ledger;
 mod listen;
 mod metrics;
 mod pressure;
+mod selection;
 mod serve;
 #[cfg(test)]
 mod simulation;

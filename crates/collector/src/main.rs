@@ -1,14 +1,16 @@
 //! `sidetrail-collector`: reads its configuration, runs, and drains on SIGTERM.
 //!
 //! Exit codes: 0 after a shutdown, 1 if it could not start, 64 for a configuration that cannot be used, 70 if the spool
-//! failed and the process has to be started anew.
+//! failed and the process has to be started anew. Those of `explain`: 0 if each event is taken by some trail, 1 if one is
+//! taken by none, 64 as above, 65 if the events cannot be read, 74 if the answer cannot be written.
 
-use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use sidetrail_collector::explain::{ExplainError, Form, explain};
 use sidetrail_collector::{Collector, Config, System, chain};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::{ParseError, Targets};
@@ -16,14 +18,16 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 const EXIT_CONFIG: u8 = 64;
+const EXIT_EVENTS: u8 = 65;
 const EXIT_SPOOL: u8 = 70;
+const EXIT_WRITE: u8 = 74;
 
 /// Takes events from applications, makes them durable, and ships them as signed CloudTrail log files.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
     /// Configuration file, YAML.
-    #[arg(long, env = "SIDETRAIL_CONFIG", default_value = "/etc/sidetrail/collector.yaml")]
+    #[arg(long, global = true, env = "SIDETRAIL_CONFIG", default_value = "/etc/sidetrail/collector.yaml")]
     config: PathBuf,
     /// Check the configuration file, and end.
     #[arg(long)]
@@ -34,6 +38,24 @@ struct Arguments {
     /// What to log: error, warn, info, debug, trace, or a filter such as `info,sidetrail_collector=debug`.
     #[arg(long, env = "SIDETRAIL_LOG", default_value = "info")]
     log: String,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say which trails take an event, and why.
+    ///
+    /// Exit codes: 0 if each event is taken by some trail, 1 if one is taken by none, 64 for a configuration that cannot
+    /// be used, 65 if the events cannot be read, 74 if the answer cannot be written.
+    Explain {
+        /// A record, several after each other, or a log file; plain or gzip. `-` is standard input.
+        #[arg(long)]
+        event: PathBuf,
+        /// One JSON object a line for each event, as also where the output is no terminal.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -49,6 +71,9 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
+    if let Some(Command::Explain { event, json }) = arguments.command {
+        return explained(&config, &event, json);
+    }
     if arguments.validate {
         println!("{} is valid", arguments.config.display());
         return ExitCode::SUCCESS;
@@ -67,6 +92,29 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("sidetrail-collector: cannot start threads: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+fn explained(config: &Config, event: &Path, json: bool) -> ExitCode {
+    let stdout = std::io::stdout();
+    let form = if json || !stdout.is_terminal() { Form::Json } else { Form::Text };
+    let mut out = std::io::BufWriter::new(stdout.lock());
+    let result = explain(config, event, form, &mut out).and_then(|explained| {
+        out.flush()?;
+        Ok(explained)
+    });
+    match result {
+        Ok(explained) => ExitCode::from(u8::from(explained.untaken > 0)),
+        Err(error) => {
+            // What was explained before the fault is worth having.
+            let _ = out.flush();
+            eprintln!("sidetrail-collector: {}", chain(&error));
+            ExitCode::from(match error {
+                ExplainError::Config(_) => EXIT_CONFIG,
+                ExplainError::Write(_) => EXIT_WRITE,
+                _ => EXIT_EVENTS,
+            })
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What manifests say together: chains without a hole, and events that are accounted for once.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::object::Tally;
 use super::receipts::{self, Losses};
@@ -18,16 +18,18 @@ pub(super) fn check(checker: &Checker<'_>, tally: &mut Tally) {
     let unlinked: HashSet<Unique> =
         tally.unlinked.iter().map(|index| inventory.items[*index as usize].unique).collect();
     tally.links.sort_unstable();
+    let mut late = Late::default();
     for chain in
         tally.links.chunk_by(|one, other| (one.collector, &one.trail) == (other.collector, &other.trail))
     {
         links(checker, chain, &unlinked, &mut tally.findings);
+        late.note(chain);
     }
     tally.ranges.sort_unstable();
     let losses = Losses::new(&tally.receipts, &tally.links);
     for ranges in tally.ranges.chunk_by(|one, other| (&one.trail, one.source) == (&other.trail, other.source))
     {
-        coverage(checker, ranges, &losses, tally.unread, &mut tally.findings);
+        coverage(checker, ranges, &losses, tally.unread, &mut late, &mut tally.findings);
     }
     receipts::arrivals(checker, &tally.receipts, &tally.ranges, &mut tally.findings);
     receipts::excuse(checker, &tally.receipts, &mut tally.findings);
@@ -93,16 +95,45 @@ fn holes(link: &Link, next: u64, unlinked: &HashSet<Unique>) -> Vec<(u64, u64)> 
     holes
 }
 
+/// Trails that began when their collector had accepted events already. Of these they say nothing, so the first range of
+/// a source may begin anywhere in such a chain, as long as no more is left out by that than had been accepted.
+#[derive(Debug, Default)]
+struct Late {
+    /// Events that may be left out, by chain.
+    left: Vec<u64>,
+    /// The chains of the items that are part of one of these.
+    items: HashMap<u32, usize>,
+}
+
+impl Late {
+    fn note(&mut self, chain: &[Link]) {
+        let before = chain.iter().map(|link| link.events_before).max().unwrap_or(0);
+        if before > 0 {
+            self.items.extend(chain.iter().map(|link| (link.item, self.left.len())));
+            self.left.push(before);
+        }
+    }
+
+    fn excuses(&mut self, item: u32, events: u64) -> bool {
+        let left = self.items.get(&item).and_then(|chain| self.left.get_mut(*chain));
+        let rest = left.and_then(|left| Some((left.checked_sub(events)?, left)));
+        rest.map(|(rest, left)| *left = rest).is_some()
+    }
+}
+
 /// The ranges of one source for one trail, by first number.
 fn coverage(
     checker: &Checker<'_>,
     ranges: &[Range],
     losses: &Losses<'_>,
     unread: bool,
+    late: &mut Late,
     findings: &mut Findings,
 ) {
     let mut before = None;
-    let mut next = if checker.options.from.is_some() { ranges[0].first } else { 1 };
+    let start = ranges[0].first;
+    let excused = start > 1 && (checker.options.from.is_some() || late.excuses(ranges[0].item, start - 1));
+    let mut next = if excused { start } else { 1 };
     for range in ranges {
         let Range { trail, source, first, last, item } = range;
         let object = || checker.inventory.manifest_key(&checker.inventory.items[*item as usize]);

@@ -102,6 +102,7 @@ struct Link {
     item: u32,
     previous: Option<Sha256>,
     hash: Sha256,
+    events_before: u64,
 }
 
 /// Events that a manifest accounts for; ordered by trail, source and number.

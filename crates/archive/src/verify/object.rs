@@ -145,7 +145,8 @@ impl<'a> Worker<'a> {
             }
         }
         receipts::report(manifest, &mut self.tally.findings);
-        self.tally.links.push(Link { collector, trail, index, item, previous, hash });
+        let events_before = manifest.events_before;
+        self.tally.links.push(Link { collector, trail, index, item, previous, hash, events_before });
     }
 
     /// Whether a frame that was set aside is there as it was.

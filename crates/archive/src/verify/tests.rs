@@ -505,3 +505,40 @@ fn a_range_is_the_sum_of_its_counts() {
     let (_, manifest) = writer.manifest(2);
     assert!(serde_json::to_string(&manifest).unwrap().contains(r#""dropped":1}"#));
 }
+
+/// A trail that was added when its collector had events already: they are none of its business, and no gap.
+#[test]
+fn a_trail_may_begin_later_than_a_source() {
+    let begun = |before: u64, at: u64| {
+        let mut writer = Writer { next: at, ..Writer::new() };
+        writer.write(2, |manifest| manifest.events_before = before);
+        writer.write(2, |_| ());
+        run(&writer.bucket, &Options::default(), &())
+    };
+    assert_eq!(begun(0, 1).outcome(), Outcome::Valid);
+    assert_eq!(begun(100, 1).outcome(), Outcome::Valid, "a source that began after the trail");
+    assert_eq!(begun(100, 101).outcome(), Outcome::Valid);
+    // More is left out than there was.
+    for (before, at) in [(100, 102), (0, 2)] {
+        let report = begun(before, at);
+        let gap = Kind::Gap { source: SOURCE, from: 1, to: at - 1 };
+        assert_eq!(report.findings.iter().map(|it| &it.kind).collect::<Vec<_>>(), [&gap], "{before} {at}");
+    }
+    // After its first range a source has to go on without a gap, here as anywhere.
+    let mut writer = Writer { next: 50, ..Writer::new() };
+    writer.write(2, |manifest| manifest.events_before = 100);
+    writer.next += 1;
+    writer.write(2, |_| ());
+    let report = run(&writer.bucket, &Options::default(), &());
+    let gap = Kind::Gap { source: SOURCE, from: 54, to: 54 };
+    assert_eq!(report.findings.iter().map(|it| &it.kind).collect::<Vec<_>>(), [&gap]);
+}
+
+#[test]
+fn only_the_first_manifest_of_a_chain_knows_of_events_before_it() {
+    let mut writer = Writer::new();
+    writer.write(2, |_| ());
+    let (_, mut manifest) = writer.manifest(2);
+    manifest.events_before = 1;
+    assert!(matches!(manifest.seal(&writer.signer), Err(MakeError::Rule(_))));
+}

@@ -1,6 +1,8 @@
 //! The configuration file: YAML, every key known, every value checked before anything is opened.
 
+mod lint;
 mod listen;
+mod selectors;
 mod trail;
 
 use std::path::{Path, PathBuf};
@@ -13,12 +15,13 @@ use serde::Deserialize;
 use sidetrail_archive::key::{Account, Region};
 
 pub use listen::Listen;
+pub use selectors::SelectorsConfig;
 pub use trail::{Rotate, TrailConfig};
 
 /// A spool needs room for a few segments, or nothing can be written while one is shipped.
 const MIN_BUDGET_SEGMENTS: u64 = 4;
 /// CloudTrail has no more in a region either.
-const MAX_TRAILS: usize = 5;
+pub(crate) const MAX_TRAILS: usize = 5;
 
 /// A collector's configuration.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -167,6 +170,7 @@ impl Config {
             }
             trail.check(&format!("trails[{index}]"))?;
         }
+        self.selectors()?;
         let (min, max) = (SignedDuration::from_secs(1), SignedDuration::from_hours(1));
         range("intents.grace", self.intents.grace, min, max)?;
         range("shutdown_timeout", self.shutdown_timeout, SignedDuration::ZERO, SignedDuration::from_hours(1))
@@ -206,7 +210,7 @@ fn wrong<T>(field: &str, problem: String) -> Result<T, ConfigError> {
 mod tests {
     use super::Config;
 
-    const MINIMAL: &str = "
+    pub(super) const MINIMAL: &str = "
 account: '111122223333'
 region: eu-west-1
 listen: { socket: /run/sidetrail/collector.sock }

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sidetrail_archive::key::Trail;
 
-use super::{ConfigError, range};
+use super::{ConfigError, SelectorsConfig, range};
 
 /// One trail: which bucket, and how it is filled.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -25,6 +25,8 @@ pub struct TrailConfig {
     /// Private key that signs the manifests: PEM, PKCS#8, Ed25519. Where it is left out, one is made in the spool
     /// directory at the first start.
     pub key: Option<PathBuf>,
+    /// Which events it takes. Everything where it is left out.
+    pub selectors: Option<SelectorsConfig>,
 }
 
 /// When a log file is finished: whichever comes first.

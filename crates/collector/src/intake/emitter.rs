@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::Shared;
 use super::frame::{CompressError, Draft, Frame, Sender};
 use super::intent;
+use crate::selection::Choosers;
 
 /// How often is looked, as a part of the grace period, and within these bounds.
 const LOOKS_PER_GRACE: u32 = 8;
@@ -66,7 +67,8 @@ async fn record(shared: &Shared, source: Id) -> Spool {
         let own = shared.completion.collector;
         // Nobody else writes for this source, and what was written here is in the ledger.
         let first = shared.ledger.last_sequence(own) + 1;
-        let frame = match frame(own, first, source, &intents, shared.environment.unix_ms()) {
+        let (choosers, now) = (shared.selection.now(), shared.environment.unix_ms());
+        let frame = match frame((own, first), source, &intents, now, &choosers) {
             Ok(frame) => frame,
             Err(error) => {
                 tracing::error!(%error, %source, "cannot record open intents as Incomplete");
@@ -109,13 +111,13 @@ async fn record(shared: &Shared, source: Id) -> Spool {
 
 /// A frame of the collector's own source, numbered from `first`, that ends intents of `source`: as many as fit.
 pub(crate) fn frame(
-    own: Id,
-    first: u64,
+    (own, first): (Id, u64),
     source: Id,
     intents: &[Intent],
     unix_ms: i64,
+    choosers: &Arc<Choosers>,
 ) -> Result<Frame, CompressError> {
-    let mut draft = Draft::new(first);
+    let mut draft = Draft::new(first, choosers);
     let mut next = first;
     for intent in intents {
         if draft.is_full() {
@@ -124,7 +126,7 @@ pub(crate) fn frame(
         let written = draft.record::<()>(unix_ms, |body| {
             let mut record = intent::incomplete(intent, source, own, next).ok_or(())?;
             limits::write(&mut record, body).map_err(|_| ())?;
-            Ok(record.event_time)
+            Ok((record.event_time, choosers.choose(&record)))
         });
         if written.is_err() {
             // Intake made it, so it is a record. Were it none, it must not be in the way of the others.

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
@@ -13,6 +14,7 @@ use zstd::bulk::Compressor;
 
 use super::intent;
 use crate::ledger::Reservation;
+use crate::selection::{self, Choosers, Taken, Tally};
 
 /// Records' text in one frame, about. A frame holds at least one record, and at most this and one record more.
 pub(super) const FRAME_BODY: usize = 1 << 20;
@@ -29,7 +31,8 @@ const COMPRESS_ABOVE: usize = 512;
 /// The fastest of zstd's usual levels: the spool is written once and read once.
 const COMPRESSION_LEVEL: i32 = 1;
 
-const _: () = assert!(FRAME_INTENTS + intent::MAX_ENCODED + REST_OF_META <= MAX_META);
+const _: () =
+    assert!(FRAME_INTENTS + intent::MAX_ENCODED + selection::MAX_ENCODED + REST_OF_META <= MAX_META);
 
 /// A frame's text, at most, that is kept to hold the next one's: with what a full frame has beyond its size.
 const KEEP: usize = FRAME_BODY + (256 << 10);
@@ -113,27 +116,35 @@ pub(super) struct Draft {
     incomplete: Option<Incomplete>,
     /// What of the above is in the meta, bytes, at most.
     meta: usize,
+    selection: Tally,
 }
 
 impl Draft {
-    pub(super) fn new(first: u64) -> Self {
+    pub(super) fn new(first: u64, choosers: &Arc<Choosers>) -> Self {
         let body = SCRATCH.with_borrow_mut(|scratch| std::mem::take(&mut scratch.text));
-        Self { first, body, ..Self::default() }
+        Self { first, body, selection: Tally::new(choosers), ..Self::default() }
     }
 
-    /// Adds the record that `write` appends, and notes the time that it gives, or `unix_ms` where it gives none. After
-    /// an error the draft is as it was.
+    /// Adds the record that `write` appends, and notes the time that it gives, or `unix_ms` where it gives none, and who
+    /// takes it. What nobody takes does not need to be written. After an error the draft is as it was.
     pub(super) fn record<E>(
         &mut self,
         unix_ms: i64,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<Option<EventTime>, E>,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(Option<EventTime>, Taken), E>,
     ) -> Result<(), E> {
         let start = self.body.len();
         if start > 0 {
             self.body.push(b',');
         }
-        let time = write(&mut self.body).inspect_err(|_| self.body.truncate(start))?;
+        let text = self.body.len();
+        let (time, taken) = write(&mut self.body).inspect_err(|_| self.body.truncate(start))?;
+        if taken.by_none() {
+            self.body.truncate(start);
+            self.selection.filtered();
+            return Ok(());
+        }
         let seconds = time.map_or(unix_ms.div_euclid(1000), EventTime::unix_seconds);
+        self.selection.record(taken, self.body.len() - text, seconds);
         self.records += 1;
         let (oldest, newest) = self.times.unwrap_or((seconds, seconds));
         self.times = Some((oldest.min(seconds), newest.max(seconds)));
@@ -188,7 +199,7 @@ impl Draft {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.body.len() >= FRAME_BODY || self.meta >= FRAME_INTENTS
+        self.body.len() >= FRAME_BODY || self.meta >= FRAME_INTENTS || self.selection.is_full()
     }
 
     pub(super) fn finish(
@@ -230,6 +241,7 @@ impl Draft {
             drops: self.drops,
             assigned: self.assigned,
             ended: self.ended,
+            selection: self.selection.finish(),
         };
         Ok(Frame { meta: meta.encode_to_vec(), body, last_sequence, room: self.room })
     }

@@ -28,6 +28,7 @@ use crate::environment::Environment;
 use crate::ledger::SharedLedger;
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
+use crate::selection::Selection;
 use session::Session;
 use sessions::Sessions;
 
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) environment: Arc<dyn Environment>,
     pub(crate) pressure: Arc<Pressure>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) selection: Arc<Selection>,
     /// Set when the collector stops taking events.
     pub(crate) closing: CancellationToken,
     /// Set when the spool has failed for good: the collector has to be started anew.
@@ -57,7 +59,7 @@ pub(crate) struct Shared {
 
 impl Intake {
     pub(crate) fn new(
-        completion: Completion,
+        (completion, selection): (Completion, Arc<Selection>),
         committer: Committer<SharedLedger>,
         ledger: SharedLedger,
         environment: Arc<dyn Environment>,
@@ -72,6 +74,7 @@ impl Intake {
             environment,
             pressure,
             metrics,
+            selection,
             closing: CancellationToken::new(),
             failed,
             sessions: Sessions::default(),

@@ -1,5 +1,7 @@
 //! From a batch of events to frames of the spool: each record becomes JSON text once, here.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use sidetrail_record::{EventTime, limits};
@@ -10,6 +12,7 @@ use super::complete::{Completion, Of, Origin};
 use super::frame::{CompressError, Draft, Frame, Sender};
 use super::intent;
 use crate::ledger::{Known, SharedLedger};
+use crate::selection::{Choosers, Selection, Taken};
 
 /// Sequence numbers end here. Nobody gets there by counting.
 const MAX_SEQUENCE: u64 = 1 << 62;
@@ -47,6 +50,7 @@ pub(crate) struct Renderer {
     /// The source's intents, with all that was rendered so far. While the stream lives nobody else changes them; if
     /// somebody did, the ledger refuses the frame.
     known: Known,
+    selection: Arc<Selection>,
     /// The sequence that is due.
     next: u64,
     /// The most that a frame of this stream says was assigned.
@@ -62,7 +66,13 @@ impl Renderer {
         last_sequence: u64,
         known: Known,
     ) -> Self {
-        Self { completion, sender, ledger, known, next: last_sequence + 1, noted: 0 }
+        let (selection, next) = (Arc::default(), last_sequence + 1);
+        Self { completion, sender, ledger, known, selection, next, noted: 0 }
+    }
+
+    /// Asks which trails take an event. Without, all take everything.
+    pub(crate) fn with_selection(self, selection: Arc<Selection>) -> Self {
+        Self { selection, ..self }
     }
 
     /// Whether the source may go for good with something left open, having sent all up to `last_sequence`.
@@ -84,7 +94,7 @@ impl Renderer {
             return Ok(None);
         }
         self.noted = assigned;
-        let mut draft = Draft::new(self.next);
+        let mut draft = Draft::new(self.next, &self.selection.now());
         (draft.assigned, draft.ended) = (assigned, ended);
         self.frame(draft, unix_ms).map(Some)
     }
@@ -92,7 +102,8 @@ impl Renderer {
     /// Turns events into frames. Events from before the one that is due were resent and are passed over.
     pub(crate) fn render(&mut self, batch: Batch, unix_ms: i64) -> Result<Rendered, BatchError> {
         let mut rendered = Rendered::default();
-        let mut draft = Draft::new(self.next);
+        let choosers = self.selection.now();
+        let mut draft = Draft::new(self.next, &choosers);
         for event in batch.events {
             let sequence = event.sequence;
             if sequence < self.next {
@@ -111,7 +122,7 @@ impl Renderer {
                 }
                 _ => {
                     self.next += 1;
-                    if let Err(refusal) = self.event(event, unix_ms, &mut draft) {
+                    if let Err(refusal) = self.event(event, unix_ms, &choosers, &mut draft) {
                         draft.give_up(&format!("refused: {}", refusal.field), 1);
                         rendered.refusals.push(refusal);
                     }
@@ -119,7 +130,7 @@ impl Renderer {
             }
             if draft.is_full() {
                 rendered.frames.push(self.frame(draft, unix_ms)?);
-                draft = Draft::new(self.next);
+                draft = Draft::new(self.next, &choosers);
             }
         }
         if self.next > draft.first {
@@ -129,12 +140,18 @@ impl Renderer {
     }
 
     /// Takes an event in, or says why it cannot be recorded.
-    fn event(&mut self, event: Event, unix_ms: i64, draft: &mut Draft) -> Result<(), Refusal> {
+    fn event(
+        &mut self,
+        event: Event,
+        unix_ms: i64,
+        choosers: &Choosers,
+        draft: &mut Draft,
+    ) -> Result<(), Refusal> {
         let Event { sequence, payload, completes } = event;
         let taken = match payload {
-            Some(Payload::Call(call)) => self.call(call, sequence, completes, unix_ms, draft),
+            Some(Payload::Call(call)) => self.call(call, (sequence, completes), unix_ms, choosers, draft),
             Some(Payload::Intent(call)) => self.intent(call, sequence, unix_ms, draft),
-            Some(Payload::Record(text)) => record(&text, unix_ms, draft),
+            Some(Payload::Record(text)) => record(&text, unix_ms, choosers, draft),
             _ => Err(("payload".to_owned(), "is of no kind that this collector knows".to_owned())),
         };
         taken.map_err(|(field, reason)| Refusal { sequence, field, reason })
@@ -144,9 +161,9 @@ impl Renderer {
     fn call(
         &mut self,
         call: Call,
-        sequence: u64,
-        completes: u64,
+        (sequence, completes): (u64, u64),
         unix_ms: i64,
+        choosers: &Choosers,
         draft: &mut Draft,
     ) -> Result<(), Unfit> {
         let source = self.sender.source;
@@ -154,17 +171,22 @@ impl Renderer {
         let original = intent.and_then(|intent| self.known.recorded.get(&intent));
         draft.record::<Unfit>(unix_ms, |body| {
             let origin = Origin { source, sequence, intent: intent.map(Of::Own) };
+            // Selectors look at a whole record; where there are none, and nothing to amend, the text will do.
             if original.is_none()
+                && choosers.take_everything()
                 && let Some(time) = self.completion.write(&call, origin, unix_ms, body)
             {
-                return Ok(Some(time));
+                return Ok((Some(time), Taken::BY_ALL));
             }
             let mut record = self.completion.record(call, origin, unix_ms).map_err(unfit)?;
             if let Some(original) = original {
                 intent::amend(&mut record, original, source, sequence);
             }
-            limits::write(&mut record, body).map_err(|error| ("record".to_owned(), error.to_string()))?;
-            Ok(record.event_time)
+            let taken = choosers.choose(&record);
+            if !taken.by_none() {
+                limits::write(&mut record, body).map_err(|error| ("record".to_owned(), error.to_string()))?;
+            }
+            Ok((record.event_time, taken))
         })?;
         if let Some(intent) = intent {
             if self.known.open.remove(&intent) {
@@ -190,11 +212,14 @@ impl Renderer {
     }
 }
 
-fn record(text: &Bytes, unix_ms: i64, draft: &mut Draft) -> Result<(), Unfit> {
+fn record(text: &Bytes, unix_ms: i64, choosers: &Choosers, draft: &mut Draft) -> Result<(), Unfit> {
     draft.record(unix_ms, |body| {
-        let time = check_record(text).map_err(|reason| ("record".to_owned(), reason))?;
-        body.extend_from_slice(text);
-        Ok(time)
+        let (text, time) = check_record(text).map_err(|reason| ("record".to_owned(), reason))?;
+        let taken = choosers.choose_text(text);
+        if !taken.by_none() {
+            body.extend_from_slice(text.as_bytes());
+        }
+        Ok((time, taken))
     })
 }
 
@@ -202,9 +227,9 @@ fn unfit(error: InvalidCall) -> Unfit {
     (error.field.to_owned(), error.reason)
 }
 
-/// Checks a complete record without touching it: one JSON object within CloudTrail's limit. Gives its time if it has
-/// one in CloudTrail's layout.
-fn check_record(text: &[u8]) -> Result<Option<EventTime>, String> {
+/// Checks a complete record without touching it: one JSON object within CloudTrail's limit. Gives its text, and its time
+/// if it has one in CloudTrail's layout.
+fn check_record(text: &[u8]) -> Result<(&str, Option<EventTime>), String> {
     #[derive(Deserialize)]
     struct Peek<'a> {
         #[serde(rename = "eventTime", borrow)]
@@ -220,7 +245,7 @@ fn check_record(text: &[u8]) -> Result<Option<EventTime>, String> {
     }
     let peek: Peek<'_> =
         serde_json::from_str(text).map_err(|error| format!("is not a JSON object: {error}"))?;
-    Ok(peek.event_time.and_then(|time| serde_json::from_str(time.get()).ok()))
+    Ok((text, peek.event_time.and_then(|time| serde_json::from_str(time.get()).ok())))
 }
 
 #[cfg(test)]

@@ -56,7 +56,8 @@ impl Session {
         let _gauge = shared.metrics.stream_opened();
 
         let mut renderer =
-            Renderer::new(shared.completion.clone(), sender, shared.ledger.clone(), acked, known);
+            Renderer::new(shared.completion.clone(), sender, shared.ledger.clone(), acked, known)
+                .with_selection(Arc::clone(&shared.selection));
         let mut pending = Pending::new();
         loop {
             tokio::select! {

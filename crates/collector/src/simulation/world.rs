@@ -494,7 +494,8 @@ impl World {
             let Some(source) = due else { return };
             let intents = ledger.open_intents(source, MAX_INTENTS);
             let first = ledger.last_sequence(COLLECTOR) + 1;
-            let frame = incomplete_frame(COLLECTOR, first, source, &intents, world.now_ms).unwrap();
+            let frame = incomplete_frame((COLLECTOR, first), source, &intents, world.now_ms, &Arc::default())
+                .unwrap();
             let slot = Slot::default();
             let tell = Arc::clone(&slot);
             let done = move |result: Result<_, Error>| *tell.lock().unwrap() = Some(result);

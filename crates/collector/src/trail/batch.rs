@@ -5,7 +5,7 @@ use std::{fmt, io};
 
 use jiff::Timestamp;
 use prost::Message;
-use sidetrail_archive::key::Id;
+use sidetrail_archive::key::{Id, Trail};
 use sidetrail_archive::log::{LogError, LogFile, LogWriter};
 use sidetrail_archive::manifest::{Quarantined, Receipts, Source};
 use sidetrail_spool::{Damage, Frame, MAX_BODY, Position};
@@ -15,6 +15,7 @@ use zstd::bulk::Decompressor;
 use super::receipts::Noted;
 use super::state::Counts;
 use crate::ledger::{is_note, source_id};
+use crate::selection::{self, Cut};
 
 /// Ranges in one manifest. With names of the largest size they are about 1.5 MB.
 pub(super) const MAX_RANGES: usize = 2048;
@@ -43,6 +44,7 @@ impl FrameError {
 /// Frames on their way into one log file.
 #[derive(Debug)]
 pub(super) struct Batch {
+    trail: Trail,
     log: LogWriter,
     unpacker: Unpacker,
     ranges: Vec<Source>,
@@ -68,8 +70,10 @@ pub(super) struct Finished {
 }
 
 impl Batch {
-    pub(super) fn new(start: Position) -> Result<Self, LogError> {
+    /// A batch of what `trail` takes.
+    pub(super) fn new(start: Position, trail: Trail) -> Result<Self, LogError> {
         Ok(Self {
+            trail,
             log: LogWriter::new()?,
             unpacker: Unpacker::default(),
             ranges: Vec::new(),
@@ -85,16 +89,21 @@ impl Batch {
     /// Takes a frame in.
     pub(super) fn push(&mut self, frame: &Frame<'_>) -> Result<(), FrameError> {
         let (source, meta) = read(frame)?;
-        let body = self.unpacker.body(&meta, frame)?;
-        self.log.push_joined(body, u64::from(meta.records))?;
-        if meta.records > 0 {
-            let (oldest, newest) = self.times.unwrap_or((meta.oldest_event_time, meta.newest_event_time));
-            self.times = Some((oldest.min(meta.oldest_event_time), newest.max(meta.newest_event_time)));
+        let cut =
+            Cut::of(&meta, self.trail.as_str()).map_err(|reason| FrameError::Meta(frame.position, reason))?;
+        if let Some((first, last)) = cut.times {
+            let body = self.unpacker.body(&meta, frame)?;
+            for (range, count) in &cut.runs {
+                self.log.push_joined(&body[range.clone()], *count)?;
+            }
+            let (oldest, newest) = self.times.unwrap_or((first, last));
+            self.times = Some((oldest.min(first), newest.max(last)));
         }
-        self.counts.shipped += u64::from(meta.records);
+        self.counts.shipped += cut.recorded;
+        self.counts.filtered += cut.filtered;
         self.counts.dropped += meta.dropped;
         self.counts.intents += meta.intents;
-        self.take(source, meta, frame.next);
+        self.take(source, meta, &cut, frame.next);
         Ok(())
     }
 
@@ -115,7 +124,9 @@ impl Batch {
                 meta.records = 0;
                 self.counts.dropped += meta.dropped;
                 self.counts.intents += meta.intents;
-                self.take(source, meta, frame.next);
+                let cut = Cut::without_records(&meta);
+                self.counts.filtered += cut.filtered;
+                self.take(source, meta, &cut, frame.next);
             }
             Err(_) => {
                 self.noted.set_aside(quarantined, None);
@@ -124,11 +135,11 @@ impl Batch {
         }
     }
 
-    fn take(&mut self, source: Id, meta: FrameMeta, next: Position) {
+    fn take(&mut self, source: Id, meta: FrameMeta, cut: &Cut, next: Position) {
         self.first_received_unix_ms.get_or_insert(meta.received_unix_ms);
         self.noted.frame(source, &meta);
         if !is_note(&meta) {
-            self.cover(source, meta);
+            self.cover(source, meta, cut);
         }
         self.end = next;
     }
@@ -169,13 +180,13 @@ impl Batch {
         })
     }
 
-    fn cover(&mut self, source: Id, meta: FrameMeta) {
-        let recorded = u64::from(meta.records);
+    fn cover(&mut self, source: Id, meta: FrameMeta, cut: &Cut) {
         if let Some(range) = self.latest.get(&source).and_then(|index| self.ranges.get_mut(*index))
             && range.last + 1 == meta.first_sequence
         {
             range.last = meta.last_sequence;
-            range.recorded += recorded;
+            range.recorded += cut.recorded;
+            range.filtered += cut.filtered;
             range.dropped += meta.dropped;
             range.intents += meta.intents;
             return;
@@ -187,8 +198,8 @@ impl Batch {
             instance: meta.instance,
             first: meta.first_sequence,
             last: meta.last_sequence,
-            recorded,
-            filtered: 0,
+            recorded: cut.recorded,
+            filtered: cut.filtered,
             dropped: meta.dropped,
             intents: meta.intents,
         });
@@ -248,7 +259,7 @@ fn read(frame: &Frame<'_>) -> Result<(Id, FrameMeta), FrameError> {
     let invalid = |reason: &str| FrameError::Meta(frame.position, reason.to_owned());
     let meta = FrameMeta::decode(frame.meta).map_err(|error| invalid(&error.to_string()))?;
     let source = source_id(&meta.source).ok_or_else(|| invalid("source is not 16 bytes"))?;
-    let fates = [u64::from(meta.records), meta.dropped, meta.intents];
+    let fates = [u64::from(meta.records), selection::unwanted(&meta), meta.dropped, meta.intents];
     let fates = fates.into_iter().try_fold(0, u64::checked_add);
     if meta.first_sequence == 0
         || meta.last_sequence.checked_add(1) != fates.and_then(|all| all.checked_add(meta.first_sequence))

@@ -229,7 +229,7 @@ impl<D: Destination> Shipper<D> {
             None => {
                 // A batch begins at the cursor, wherever an earlier attempt had read to.
                 self.reader = (self.readers)(self.progress.position);
-                Batch::new(self.progress.position)?
+                Batch::new(self.progress.position, self.trail.name.clone())?
             }
         };
         let result = self.fill(&mut batch, plan);
@@ -284,7 +284,7 @@ impl<D: Destination> Shipper<D> {
             index: self.progress.chain_index(),
             previous: self.progress.previous().map_err(ShipError::Plan)?,
         };
-        let manifest = Manifest::new(
+        let mut manifest = Manifest::new(
             self.trail.home.clone(),
             self.trail.region.clone(),
             created,
@@ -295,6 +295,9 @@ impl<D: Destination> Shipper<D> {
         )
         .with_receipts(finished.receipts)
         .renamed(plan.attempt, plan.taken);
+        if self.progress.chain_index() == 0 {
+            manifest.events_before = self.progress.base();
+        }
         let log = finished.log.map(|log| Bytes::from(log.bytes));
         // Not the plan's end: a log whose damaged end was cut goes on before it, and what comes there is not in this batch.
         self.sealed = Some(Sealed { log, manifest, counts: finished.counts, end: finished.end });

@@ -174,6 +174,11 @@ impl Progress {
         })
     }
 
+    /// What the collector had accepted when the trail began.
+    pub(super) fn base(&self) -> u64 {
+        self.state.base
+    }
+
     pub(super) fn chain_index(&self) -> u64 {
         self.state.chain_index
     }

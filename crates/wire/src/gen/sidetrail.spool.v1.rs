@@ -9,7 +9,7 @@ pub struct FrameMeta {
     pub first_sequence: u64,
     #[prost(uint64, tag = "3")]
     pub last_sequence: u64,
-    /// Of the range, how many records the body holds. The rest was dropped, or are intents.
+    /// Of the range, how many records the body holds. The rest was dropped or filtered, or are intents.
     #[prost(uint32, tag = "4")]
     pub records: u32,
     #[prost(uint64, tag = "5")]
@@ -47,6 +47,9 @@ pub struct FrameMeta {
     /// Only of the collector's own source: what this frame records as Incomplete, and closes by that.
     #[prost(message, optional, tag = "17")]
     pub incomplete: ::core::option::Option<Incomplete>,
+    /// Which trails take which records. Absent where every trail takes every record.
+    #[prost(message, optional, tag = "18")]
+    pub selection: ::core::option::Option<Selection>,
     /// Of what was dropped, how much for which reason. At most eight reasons of at most 64 bytes.
     #[prost(message, repeated, tag = "23")]
     pub drops: ::prost::alloc::vec::Vec<Drop>,
@@ -57,6 +60,32 @@ pub struct FrameMeta {
     /// The source ended: nothing above assigned will ever come from it.
     #[prost(bool, tag = "25")]
     pub ended: bool,
+}
+/// Decided when the events were accepted, so that a plan repeats to the byte whatever the configuration says by then.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Selection {
+    /// Of the range, events that no trail takes: the body does not hold their records.
+    #[prost(uint64, tag = "1")]
+    pub filtered: u64,
+    /// Bytes of each record of the body, without the commas between them. Empty where no trail takes a part of them.
+    #[prost(uint32, repeated, tag = "2")]
+    pub lengths: ::prost::alloc::vec::Vec<u32>,
+    /// The trails that do not take all records of the body. One that is not named takes all.
+    #[prost(message, repeated, tag = "3")]
+    pub trails: ::prost::alloc::vec::Vec<TrailSelection>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TrailSelection {
+    #[prost(string, tag = "1")]
+    pub trail: ::prost::alloc::string::String,
+    /// A bit for each record of the body, from the lowest of the first byte on. Zero bytes at the end are left out.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub taken: ::prost::bytes::Bytes,
+    /// As in the frame's meta, over the records that the trail takes.
+    #[prost(int64, tag = "3")]
+    pub oldest_event_time: i64,
+    #[prost(int64, tag = "4")]
+    pub newest_event_time: i64,
 }
 /// Events without a record.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -206,7 +235,7 @@ pub struct BatchPlan {
 pub struct Taken {
     #[prost(string, tag = "1")]
     pub key: ::prost::alloc::string::String,
-    /// SHA-256 of its stored bytes.
+    /// SHA-256 of its stored bytes; empty where it is too large to be one of ours.
     #[prost(bytes = "bytes", tag = "2")]
     pub sha256: ::prost::bytes::Bytes,
 }

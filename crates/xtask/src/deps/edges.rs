@@ -17,6 +17,7 @@ type Grants = [(&'static str, Grant)];
 /// Normal and build dependencies between members. A member that is not listed has none.
 const SIBLINGS: &[(&str, &Grants)] = &[
     ("sidetrail-archive", &[("sidetrail-record", Always)]),
+    ("sidetrail-selectors", &[("sidetrail-record", Always)]),
     ("sidetrail-wire", &[("sidetrail-record", Always)]),
     ("sidetrail", &[("sidetrail-record", Always), ("sidetrail-wire", Optional)]),
     (
@@ -26,6 +27,7 @@ const SIBLINGS: &[(&str, &Grants)] = &[
             ("sidetrail-wire", Always),
             ("sidetrail-spool", Always),
             ("sidetrail-archive", Always),
+            ("sidetrail-selectors", Always),
         ],
     ),
     (
@@ -40,6 +42,7 @@ const SIBLINGS: &[(&str, &Grants)] = &[
             ("sidetrail-wire", Always),
             ("sidetrail-spool", Always),
             ("sidetrail-archive", Always),
+            ("sidetrail-selectors", Always),
             ("sidetrail-collector", Always),
             ("sidetrail-cli", Always),
         ],

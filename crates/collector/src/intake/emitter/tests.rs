@@ -57,7 +57,7 @@ fn write(ledger: &mut SharedLedger, frame: &Frame) {
 
 fn emission(ledger: &SharedLedger) -> Frame {
     let intents = ledger.open_intents(SOURCE, MAX_INTENTS);
-    frame(OWN, ledger.last_sequence(OWN) + 1, SOURCE, &intents, NOW_MS).unwrap()
+    frame((OWN, ledger.last_sequence(OWN) + 1), SOURCE, &intents, NOW_MS, &Arc::default()).unwrap()
 }
 
 fn open(frame: &Frame) -> (FrameMeta, Vec<Value>) {
@@ -189,7 +189,8 @@ fn what_is_no_record_is_not_in_the_way() {
         record: Bytes::from_static(record),
         ..Intent::default()
     };
-    let frame = frame(OWN, 5, SOURCE, &[kept(1, b"\xff"), kept(2, b"{}")], NOW_MS).unwrap();
+    let frame =
+        frame((OWN, 5), SOURCE, &[kept(1, b"\xff"), kept(2, b"{}")], NOW_MS, &Arc::default()).unwrap();
     let (meta, records) = open(&frame);
     assert_eq!((meta.first_sequence, meta.last_sequence, meta.records, meta.dropped), (5, 6, 1, 1));
     assert_eq!(records[0]["additionalEventData"]["sidetrail"]["sequence"], 6);
