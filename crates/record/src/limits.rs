@@ -55,7 +55,7 @@ pub fn write(record: &mut Record, out: &mut Vec<u8>) -> Result<(), TooLarge> {
 
 /// Appends the JSON text of `record` if it keeps every limit as it is, which nearly all do, and answers whether it did.
 ///
-/// If not, `out` is as it was: what has to be trimmed is for [`write`].
+/// If not, `out` is as it was: what has to be trimmed is for [`write()`].
 pub fn write_whole(record: &RecordRef<'_>, out: &mut Vec<u8>) -> bool {
     let texts = [&record.user_agent, &record.error_code, &record.error_message, &record.request_id];
     let parameters = [&record.request_parameters, &record.response_elements, &record.service_event_details];

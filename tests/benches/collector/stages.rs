@@ -10,6 +10,7 @@ use sidetrail_archive::hash::Sha256;
 use sidetrail_archive::log::LogWriter;
 use sidetrail_record::limits as record_limits;
 use sidetrail_wire::ingest::v1::{DeliverRequest, deliver_request, event::Payload};
+use zstd::zstd_safe::CParameter;
 
 use crate::events::Pool;
 use crate::limits::cpu;
@@ -18,9 +19,10 @@ use crate::limits::cpu;
 const EVENTS: u64 = 500;
 const BATCHES: u64 = 60;
 
-/// A frame of a batch: what the spool packs at once. The level is the collector's.
+/// A frame of a batch: what the spool packs at once. Level and sizes are the collector's.
 const FRAME: usize = 500 * 1_153;
 const PACK_LEVEL: i32 = 1;
+const PACK: [CParameter; 2] = [CParameter::HashLog(13), CParameter::WindowLog(18)];
 
 /// The least of so many tries.
 const TRIES: usize = 3;
@@ -42,7 +44,10 @@ pub(crate) fn alone(pool: &Pool, files: &[Vec<u8>]) -> Result<Stages> {
         (0..BATCHES).map(|batch| pool.batch(1, batch * EVENTS + 1, EVENTS)).collect::<Result<_>>()?;
     let sent = (BATCHES * EVENTS) as f64;
     let decode = timed(sent, || {
-        batches.iter().try_for_each(|batch| Ok(drop(DeliverRequest::decode(batch.clone())?)))
+        for batch in &batches {
+            DeliverRequest::decode(batch.clone())?;
+        }
+        Ok(())
     })?;
     let mut calls = Vec::new();
     for batch in &batches {
@@ -64,14 +69,21 @@ pub(crate) fn alone(pool: &Pool, files: &[Vec<u8>]) -> Result<Stages> {
     let events = files.iter().map(Vec::len).sum::<usize>() as f64 / (FRAME as f64 / EVENTS as f64);
     let frames = || files.iter().flat_map(|file| file.chunks(FRAME));
     let mut packer = zstd::bulk::Compressor::new(PACK_LEVEL)?;
+    PACK.into_iter().try_for_each(|parameter| packer.set_parameter(parameter))?;
     let mut packed = Vec::new();
     let pack = timed(events, || {
         packed.clear();
-        frames().try_for_each(|frame| Ok(packed.push((packer.compress(frame)?, frame.len()))))
+        for frame in frames() {
+            packed.push((packer.compress(frame)?, frame.len()));
+        }
+        Ok(())
     })?;
     let mut unpacker = zstd::bulk::Decompressor::new()?;
     let unpack = timed(events, || {
-        packed.iter().try_for_each(|(frame, size)| Ok(drop(unpacker.decompress(frame, *size)?)))
+        for (frame, size) in &packed {
+            unpacker.decompress(frame, *size)?;
+        }
+        Ok(())
     })?;
     let mut digests = Vec::new();
     let hash = timed(events, || {
@@ -80,12 +92,13 @@ pub(crate) fn alone(pool: &Pool, files: &[Vec<u8>]) -> Result<Stages> {
         Ok(())
     })?;
     let log = timed(events, || {
-        files.iter().try_for_each(|file| {
+        for file in files {
             let mut log = LogWriter::new()?;
-            // One record of that size, were it one: it is not parsed.
+            // As one record each: they are not parsed.
             file.chunks(FRAME).try_for_each(|frame| log.push_joined(frame, 1))?;
-            Ok(drop(log.finish()?))
-        })
+            log.finish()?;
+        }
+        Ok(())
     })?;
     Ok(Stages { decode, render, pack, unpack, gzip: log - hash, hash })
 }
