@@ -94,6 +94,7 @@ fn a_remote_store_reads_as_a_bucket() {
         inner: Arc::new(object_store::memory::InMemory::new()),
         prefix: None,
         root: None,
+        signed: None,
         name: "memory".to_owned(),
     };
     let put = |key, bytes: &'static str| runtime.block_on(store.put_create(key, bytes.into()));

@@ -1,6 +1,7 @@
 //! The configuration file: YAML, every key known, every value checked before anything is opened.
 
 mod listen;
+mod protection;
 mod trail;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,8 @@ use serde::Deserialize;
 use sidetrail_archive::key::{Account, Region};
 
 pub use listen::Listen;
+pub(crate) use protection::is_encryption;
+pub use protection::{Encryption, EncryptionKind, LockMode, ObjectLock};
 pub use trail::{Rotate, TrailConfig};
 
 /// A spool needs room for a few segments, or nothing can be written while one is shipped.

@@ -1,9 +1,10 @@
 //! Trails: each reads the spool by its own cursor and fills its own bucket.
 
 mod batch;
-mod destination;
 mod conflict;
+mod destination;
 mod open;
+mod protection;
 mod quarantine;
 mod receipts;
 mod shipper;
