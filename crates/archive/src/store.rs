@@ -151,7 +151,7 @@ pub enum Put {
     AlreadyExists,
 }
 
-/// An open location.
+/// An open location. Its futures need a tokio runtime with a timer, and for S3 with I/O.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<dyn ObjectStore>,
