@@ -30,7 +30,11 @@ fn locked_objects_cannot_be_deleted() -> Result<()> {
         Ok(collector.log()?.contains("the bucket protects what is shipped").then_some(()))
     })?;
     let metrics = collector.metrics()?;
-    for (name, value) in [("trail_protection_problems", 0.0), ("trail_unlocked_objects", 0.0), ("trail_conditional_create", 1.0)] {
+    for (name, value) in [
+        ("trail_protection_problems", 0.0),
+        ("trail_unlocked_objects", 0.0),
+        ("trail_conditional_create", 1.0),
+    ] {
         ensure!(metrics.get(&format!("sidetrail_{name}")) == Some(&value), "{name}: {metrics:?}");
     }
     collector.stop()?;
@@ -115,4 +119,29 @@ fn holds_all(collector: &Collector) -> Result<()> {
     let report = archive::verify(collector)?;
     ensure!(report.outcome() == Outcome::Valid, "{report:?}");
     Ok(())
+}
+
+/// What the configuration says of encryption, the store is told with every object.
+#[test]
+fn objects_are_encrypted_as_configured() -> Result<()> {
+    let store = SeaweedFs::shared()?;
+    let bucket = store.bucket("encrypted")?;
+    let directory = tempfile::tempdir()?;
+    let mut collector = Collector::new(directory.path(), Settings::default())?
+        .with_store(store, &bucket)?
+        .with_trail("encryption: { type: sse-s3 }");
+    collector.start()?;
+    send(&collector)?;
+    wait_for("records in the store", START, || at_least(&collector, "trail_events_shipped_total", RECORDS))?;
+    wait_for("a look at the bucket", START, || {
+        Ok(collector.log()?.contains("the bucket protects what is shipped").then_some(()))
+    })?;
+    collector.stop()?;
+    let objects = json(store, &["s3api", "list-objects-v2", "--bucket", &bucket])?;
+    for object in objects["Contents"].as_array().context("no objects")? {
+        let key = object["Key"].as_str().context("an object without key")?;
+        let head = json(store, &["s3api", "head-object", "--bucket", &bucket, "--key", key])?;
+        ensure!(head["ServerSideEncryption"] == "AES256", "{key}: {head}");
+    }
+    holds_all(&collector)
 }

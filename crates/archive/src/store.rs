@@ -121,7 +121,7 @@ impl StoreError {
     /// Whether there is more of it than was asked for.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
-        std::error::Error::source(&*self.cause).is_some_and(|cause| cause.is::<TooLarge>())
+        std::error::Error::source(&*self.cause).and_then(|cause| cause.downcast_ref::<TooLarge>()).is_some()
     }
 
     /// What kind of failure it is.

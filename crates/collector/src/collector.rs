@@ -22,8 +22,8 @@ use crate::ledger::SharedLedger;
 use crate::listen::{SocketFile, bind_socket};
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
-use crate::trail::{Opener, Worker};
 use crate::space::{self, Space};
+use crate::trail::{Opener, Worker};
 use crate::{serve, trail};
 
 /// How often a shutdown looks whether the trails are through.

@@ -21,7 +21,8 @@ impl FromStr for QuarantineKey {
     fn from_str(text: &str) -> Result<Self, InvalidKey> {
         Home::split(text)
             .and_then(|(home, rest)| {
-                let mut parts = rest.strip_prefix("Sidetrail-Quarantine/")?.strip_suffix(".frame")?.split('/');
+                let mut parts =
+                    rest.strip_prefix("Sidetrail-Quarantine/")?.strip_suffix(".frame")?.split('/');
                 let key = Self {
                     home,
                     collector: parts.next()?.parse().ok()?,
@@ -57,7 +58,9 @@ mod tests {
         };
         let text = key.to_string();
         assert_eq!(text.parse::<QuarantineKey>(), Ok(key));
-        for (from, to) in [(".frame", ".json"), ("/a_trail", "/a/a_trail"), ("Quarantine", "Key"), ("07", "7")] {
+        for (from, to) in
+            [(".frame", ".json"), ("/a_trail", "/a/a_trail"), ("Quarantine", "Key"), ("07", "7")]
+        {
             assert!(text.replacen(from, to, 1).parse::<QuarantineKey>().is_err(), "{from}");
         }
         assert!(text.parse::<LogKey>().is_err() && text.parse::<ManifestKey>().is_err());

@@ -48,7 +48,7 @@ impl Failure {
     #[must_use]
     pub fn of(error: &object_store::Error) -> Self {
         use object_store::Error as E;
-        let texts = || causes(error).map(|cause| cause.to_string());
+        let texts = || causes(error).map(ToString::to_string);
         let says = |words: &[&str]| texts().any(|text| words.iter().any(|word| text.contains(word)));
         // The codes that services put into the body of an answer say more than its status.
         if says(&["<Code>NoSuchBucket<"]) {
@@ -120,15 +120,27 @@ mod tests {
     fn what_services_say_is_understood() {
         for (text, expected) in [
             ("Server returned non-2xx status code: 429 Too Many Requests: ", Failure::Throttled),
-            ("Server returned non-2xx status code: 503 Service Unavailable: <Code>SlowDown</Code>", Failure::Throttled),
+            (
+                "Server returned non-2xx status code: 503 Service Unavailable: <Code>SlowDown</Code>",
+                Failure::Throttled,
+            ),
             ("Server returned non-2xx status code: 500 Internal Server Error: ", Failure::Server),
-            ("Server returned non-2xx status code: 400 Bad Request: <Code>ExpiredToken</Code>", Failure::Credentials),
-            ("Server returned non-2xx status code: 404 Not Found: <Code>NoSuchBucket</Code>", Failure::MissingBucket),
+            (
+                "Server returned non-2xx status code: 400 Bad Request: <Code>ExpiredToken</Code>",
+                Failure::Credentials,
+            ),
+            (
+                "Server returned non-2xx status code: 404 Not Found: <Code>NoSuchBucket</Code>",
+                Failure::MissingBucket,
+            ),
             ("Server returned non-2xx status code: 400 Bad Request: ", Failure::Other),
         ] {
             assert_eq!(Failure::of(&generic(text)), expected, "{text}");
         }
-        let denied = |text: &'static str| object_store::Error::PermissionDenied { path: "a".into(), source: text.into() };
+        let denied = |text: &'static str| object_store::Error::PermissionDenied {
+            path: "a".into(),
+            source: text.into(),
+        };
         assert_eq!(Failure::of(&denied("<Code>AccessDenied</Code>")), Failure::Permission);
         assert_eq!(Failure::of(&denied("<Code>SignatureDoesNotMatch</Code>")), Failure::Credentials);
         let unreachable = HttpError::new(HttpErrorKind::Connect, std::io::Error::other("refused"));

@@ -241,7 +241,8 @@ mod tests {
   <Rule><ID>cold</ID><Status>Enabled</Status><Filter><Prefix>c/</Prefix></Filter>
     <Transition><Days>30</Days><StorageClass>GLACIER</StorageClass></Transition></Rule>
 </LifecycleConfiguration>"#;
-        let expiry = |id: &str, prefix: &str, days| Expiry { id: id.to_owned(), prefix: prefix.to_owned(), days };
+        let expiry =
+            |id: &str, prefix: &str, days| Expiry { id: id.to_owned(), prefix: prefix.to_owned(), days };
         assert_eq!(expiries(xml), Some(vec![expiry("all", "", 30), expiry("old", "b/", 7)]));
         assert_eq!(expiries(""), Some(Vec::new()));
         assert_eq!(expiries("no XML"), None);

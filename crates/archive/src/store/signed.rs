@@ -11,8 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::{generic, in_time};
 
 /// What signatures want encoded in a path: everything but slashes and the unreserved characters of RFC 3986.
-const RESERVED: AsciiSet =
-    NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 /// The most bytes of an answer that are read: configurations of buckets and errors are small.
 const MAX_ANSWER: usize = 256 << 10;
 /// The most characters of an answer that an error shows.
@@ -104,8 +103,10 @@ mod tests {
 
     #[test]
     fn a_failure_is_what_it_would_be_elsewhere() {
-        let answer = |status, body: &'static str| Answer { status, headers: HeaderMap::new(), body: body.into() };
-        let failure = |status, body| super::super::Failure::of(&answer(status, body).success("a").unwrap_err());
+        let answer =
+            |status, body: &'static str| Answer { status, headers: HeaderMap::new(), body: body.into() };
+        let failure =
+            |status, body| super::super::Failure::of(&answer(status, body).success("a").unwrap_err());
         use super::super::Failure;
         assert_eq!(failure(StatusCode::FORBIDDEN, "<Code>AccessDenied</Code>"), Failure::Permission);
         assert_eq!(failure(StatusCode::FORBIDDEN, "<Code>InvalidAccessKeyId</Code>"), Failure::Credentials);

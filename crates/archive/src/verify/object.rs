@@ -151,7 +151,8 @@ impl<'a> Worker<'a> {
     /// Whether a frame that was set aside is there as it was.
     fn quarantined(&self, frame: &Quarantined) -> Result<(), (Kind, String)> {
         let limit = usize::try_from(frame.size).unwrap_or(usize::MAX).min(MAX_FRAME);
-        let bytes = read(self.checker.bucket, &frame.key.to_string(), limit).map_err(|error| unreadable(&error))?;
+        let bytes =
+            read(self.checker.bucket, &frame.key.to_string(), limit).map_err(|error| unreadable(&error))?;
         let hash = Sha256::of(&bytes);
         if hash == frame.sha256 {
             return Ok(());

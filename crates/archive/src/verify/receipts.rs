@@ -54,7 +54,8 @@ pub(super) fn report(manifest: &Manifest, findings: &mut Findings) {
     for loss in &manifest.losses {
         let (from, to) = (loss.from.clone(), loss.to.clone());
         let size = loss.bytes.map_or("an unknown number of".to_owned(), |bytes| bytes.to_string());
-        let detail = format!("{size} bytes of the spool could not be read, from {from} to {to}: {}", loss.reason);
+        let detail =
+            format!("{size} bytes of the spool could not be read, from {from} to {to}: {}", loss.reason);
         findings.push(&manifest.manifest, Kind::SpoolLoss { from, to }, detail);
     }
     for frame in &manifest.quarantined {
@@ -111,7 +112,8 @@ pub(super) fn arrivals(checker: &Checker<'_>, tally: &Tally, ranges: &[Range], f
         let came = last.get(&(&**trail, *source)).copied().unwrap_or(0).max(*arrived);
         if *assigned > came {
             let (from, to) = (came + 1, *assigned);
-            let detail = format!("source {source} had numbered its events up to {to}, and {from} to {to} never came");
+            let detail =
+                format!("source {source} had numbered its events up to {to}, and {from} to {to} never came");
             let object = checker.inventory.manifest_key(&checker.inventory.items[*item as usize]);
             findings.push(object, Kind::NotArrived { source: *source, from, to }, detail);
         }
@@ -123,7 +125,8 @@ pub(super) fn excuse(checker: &Checker<'_>, tally: &Tally, findings: &mut Findin
     for (key, hash, item) in &tally.taken {
         let Ok(bytes) = read(checker.bucket, key, MAX_CONTENT as usize) else { continue };
         if Sha256::of(&bytes) == *hash {
-            let manifest = checker.inventory.manifest_key(&checker.inventory.items[*item as usize]).to_string();
+            let manifest =
+                checker.inventory.manifest_key(&checker.inventory.items[*item as usize]).to_string();
             let detail = format!("it was found in the way of another log file, as {manifest} says");
             findings.excuse(key, Kind::Superseded { manifest }, detail);
         }

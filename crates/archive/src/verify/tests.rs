@@ -475,7 +475,10 @@ fn a_name_that_was_taken_is_gone_around() {
     check(&writer, &["uncommitted l?"]);
 
     let wrong = Manifest { attempt: 2, ..renamed };
-    assert!(matches!(wrong.seal(&writer.signer), Err(MakeError::Rule(_))), "the name says which attempt it is");
+    assert!(
+        matches!(wrong.seal(&writer.signer), Err(MakeError::Rule(_))),
+        "the name says which attempt it is"
+    );
     let text = serde_json::to_string(&manifest).unwrap();
     for word in ["attempt", "taken", "losses", "heard", "quarantined", "drops"] {
         assert!(!text.contains(word), "{word}");

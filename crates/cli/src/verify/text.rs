@@ -103,9 +103,13 @@ fn line(out: &mut String, finding: &Finding) -> fmt::Result {
 }
 
 fn source(out: &mut String, coverage: &Coverage) -> fmt::Result {
-    let Coverage { trail, source, service, instance, first, last, recorded, filtered, dropped, .. } = coverage;
+    let Coverage { trail, source, service, instance, first, last, recorded, filtered, dropped, .. } =
+        coverage;
     write!(out, "source  {source} {} on {}, trail {trail}: ", printable(service), printable(instance))?;
-    write!(out, "events {first} to {last}, {recorded} recorded, {filtered} not selected, {dropped} given up")?;
+    write!(
+        out,
+        "events {first} to {last}, {recorded} recorded, {filtered} not selected, {dropped} given up"
+    )?;
     let mut separator = " (";
     for (reason, count) in &coverage.drops {
         write!(out, "{separator}{count} {}", printable(reason))?;

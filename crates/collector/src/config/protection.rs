@@ -72,9 +72,14 @@ impl ObjectLock {
 impl Encryption {
     pub(super) fn check(&self, at: &str, destination: &str) -> Result<(), ConfigError> {
         if self.kind == EncryptionKind::SseS3 && (self.key.is_some() || self.bucket_key) {
-            return wrong(&format!("{at}.encryption"), "has a key or bucket_key, which only sse-kms takes".to_owned());
+            return wrong(
+                &format!("{at}.encryption"),
+                "has a key or bucket_key, which only sse-kms takes".to_owned(),
+            );
         }
-        let is_key = |key: &String| !key.is_empty() && key.len() <= MAX_KEY && key.bytes().all(|byte| byte.is_ascii_graphic());
+        let is_key = |key: &String| {
+            !key.is_empty() && key.len() <= MAX_KEY && key.bytes().all(|byte| byte.is_ascii_graphic())
+        };
         if !self.key.as_ref().is_none_or(is_key) {
             return wrong(&format!("{at}.encryption.key"), "is no key id or ARN".to_owned());
         }
@@ -119,7 +124,9 @@ mod tests {
 
     fn error(lock: &str, destination: &str) -> String {
         match serde_norway::from_str::<ObjectLock>(lock) {
-            Ok(lock) => lock.check("trails[0]", destination).err().map_or(String::new(), |error| error.to_string()),
+            Ok(lock) => {
+                lock.check("trails[0]", destination).err().map_or(String::new(), |error| error.to_string())
+            }
             Err(error) => error.to_string(),
         }
     }

@@ -243,7 +243,8 @@ fn what_a_source_says_of_itself_is_kept() {
     let mut ledger = SharedLedger::default();
     let note = |first: u64, assigned, ended| {
         let source = bytes::Bytes::from_static(&[1; 16]);
-        let range = FrameMeta { source, first_sequence: first, last_sequence: first - 1, ..FrameMeta::default() };
+        let range =
+            FrameMeta { source, first_sequence: first, last_sequence: first - 1, ..FrameMeta::default() };
         FrameMeta { assigned, ended, ..range }.encode_to_vec()
     };
     assert_eq!(ledger.check(&note(1, 9, false), 0), Verdict::Accept);

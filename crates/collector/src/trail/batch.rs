@@ -198,7 +198,9 @@ fn read(frame: &Frame<'_>) -> Result<(Id, FrameMeta), FrameError> {
     let source = source_id(&meta.source).ok_or_else(|| invalid("source is not 16 bytes"))?;
     let fates = [u64::from(meta.records), meta.dropped, meta.intents];
     let fates = fates.into_iter().try_fold(0, u64::checked_add);
-    if meta.first_sequence == 0 || meta.last_sequence.checked_add(1) != fates.and_then(|all| all.checked_add(meta.first_sequence)) {
+    if meta.first_sequence == 0
+        || meta.last_sequence.checked_add(1) != fates.and_then(|all| all.checked_add(meta.first_sequence))
+    {
         return Err(invalid("its range is not the sum of its counts"));
     }
     if meta.drops.iter().fold(0, |all: u64, drop| all.saturating_add(drop.count)) > meta.dropped {

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use super::protection::Wanted;
+use bytes::Bytes;
 use sidetrail_archive::store::{self, Put, Store, StoreError};
 use sidetrail_wire::spool::v1::Unlocked;
 use tokio::runtime::Handle;
@@ -121,9 +121,8 @@ impl Destination for StoreDestination {
         if !self.overwrites.load(Ordering::Relaxed) {
             return Ok(put()?);
         }
-        looking(|limit| self.read(key, limit), || Ok(put()?), bytes)?.ok_or_else(|| DestinationError::Changed {
-            key: key.to_owned(),
-            store: self.store.name().to_owned(),
+        looking(|limit| self.read(key, limit), || Ok(put()?), bytes)?.ok_or_else(|| {
+            DestinationError::Changed { key: key.to_owned(), store: self.store.name().to_owned() }
         })
     }
 
@@ -131,7 +130,9 @@ impl Destination for StoreDestination {
         let Some(lock) = self.wanted.lock(created_unix_s, None) else { return Ok(None) };
         match self.runtime.block_on(self.store.lock(key, lock)) {
             Ok(()) => Ok(None),
-            Err(error) if self.wanted.object_lock.as_ref().is_some_and(|lock| lock.require) => Err(error.into()),
+            Err(error) if self.wanted.object_lock.as_ref().is_some_and(|lock| lock.require) => {
+                Err(error.into())
+            }
             Err(error) => {
                 tracing::warn!(error = %crate::chain(&error), "an object is stored without a lock; it is tried again");
                 Ok(Some(Unlocked { key: key.to_owned(), retain_until_unix_s: lock.until.as_second() }))

@@ -15,8 +15,9 @@ use crate::metrics::TrailMetrics;
 
 /// How often the bucket is looked at.
 const EVERY: Duration = Duration::from_secs(3600);
-/// How soon again when the store did not answer.
-const AGAIN: Duration = Duration::from_secs(60);
+/// How soon again when the store did not answer or the key is not there yet: doubled each time, up to the second.
+const AGAIN: Duration = Duration::from_secs(1);
+const MAX_AGAIN: Duration = Duration::from_secs(300);
 const DAY_S: i64 = 86_400;
 
 /// What the configuration wants.
@@ -67,17 +68,20 @@ impl Watch {
             return;
         }
         let mut said = BTreeSet::new();
+        let mut soon = AGAIN;
         loop {
             let again = match self.look().await {
                 Ok(problems) => {
                     self.say(&problems, &said);
-                    said = problems;
+                    (said, soon) = (problems, AGAIN);
                     EVERY
                 }
                 // The key may not be there yet, and a store that is away is told of by those who ship.
                 Err(error) => {
                     tracing::debug!(trail = self.trail, error = %crate::chain(&error), "cannot look at the bucket");
-                    AGAIN
+                    let again = soon;
+                    soon = (2 * soon).min(MAX_AGAIN);
+                    again
                 }
             };
             tokio::time::sleep(again).await;
@@ -103,7 +107,12 @@ impl Watch {
         let Self { trail, store, .. } = self;
         self.metrics.protection(problems.len());
         for problem in problems.difference(said) {
-            tracing::warn!(trail, store = store.name(), problem, "the bucket does not protect what is shipped");
+            tracing::warn!(
+                trail,
+                store = store.name(),
+                problem,
+                "the bucket does not protect what is shipped"
+            );
         }
         if problems.is_empty() {
             tracing::info!(trail, store = store.name(), "the bucket protects what is shipped");
@@ -158,24 +167,35 @@ mod tests {
     }
 
     fn sound() -> (Inspected, Protected) {
-        let bucket = Inspected { versioning: Some(true), object_lock: Some(true), expiries: Some(Vec::new()) };
+        let bucket =
+            Inspected { versioning: Some(true), object_lock: Some(true), expiries: Some(Vec::new()) };
         (bucket, Protected { mode: Some("COMPLIANCE".to_owned()), ..Protected::default() })
     }
 
     #[test]
     fn what_is_not_as_wanted_is_named() {
         let said = |wanted: &Wanted, bucket: &Inspected, object: &Protected| {
-            problems(wanted, bucket, object, "audit/AWSLogs/111122223333/").into_iter().collect::<Vec<_>>().join("; ")
+            problems(wanted, bucket, object, "audit/AWSLogs/111122223333/")
+                .into_iter()
+                .collect::<Vec<_>>()
+                .join("; ")
         };
         let (bucket, object) = sound();
         assert_eq!(said(&wanted(), &bucket, &object), "");
         let without = Inspected { versioning: Some(false), object_lock: Some(false), ..bucket.clone() };
         let text = said(&wanted(), &without, &Protected::default());
-        assert!(text.contains("no versions") && text.contains("no Object Lock") && text.contains("no lock"), "{text}");
+        assert!(
+            text.contains("no versions") && text.contains("no Object Lock") && text.contains("no lock"),
+            "{text}"
+        );
 
-        for (prefix, days, expected) in
-            [("", 7, true), ("audit/", 7, true), ("audit/AWSLogs/111122223333/CloudTrail/", 29, true), ("other/", 7, false), ("", 30, false)]
-        {
+        for (prefix, days, expected) in [
+            ("", 7, true),
+            ("audit/", 7, true),
+            ("audit/AWSLogs/111122223333/CloudTrail/", 29, true),
+            ("other/", 7, false),
+            ("", 30, false),
+        ] {
             let expiry = Expiry { id: "rule".to_owned(), prefix: prefix.to_owned(), days };
             let bucket = Inspected { expiries: Some(vec![expiry]), ..bucket.clone() };
             assert_eq!(said(&wanted(), &bucket, &object).contains("lifecycle"), expected, "{prefix} {days}");

@@ -2,10 +2,10 @@
 //! bytes become an object of their own, and the trail goes on.
 
 use bytes::Bytes;
+use sidetrail_archive::hash::Sha256;
 use sidetrail_archive::key::QuarantineKey;
 use sidetrail_archive::manifest::Quarantined;
 use sidetrail_archive::quarantine::{self, Header};
-use sidetrail_archive::hash::Sha256;
 use sidetrail_archive::receipt;
 use sidetrail_archive::store::Put;
 use sidetrail_spool::{Frame, MAX_BODY, MAX_META};

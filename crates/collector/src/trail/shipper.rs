@@ -77,7 +77,9 @@ impl ShipError {
             Self::Destination(error) => error.failure().name(),
             Self::Conflict { .. } => Failure::Conflict.name(),
             Self::Spool(_) => "spool",
-            Self::Frame(_) | Self::Log(_) | Self::Manifest(_) | Self::Plan(_) | Self::Quarantine(_) => "batch",
+            Self::Frame(_) | Self::Log(_) | Self::Manifest(_) | Self::Plan(_) | Self::Quarantine(_) => {
+                "batch"
+            }
         }
     }
 }
@@ -191,7 +193,8 @@ impl<D: Destination> Shipper<D> {
         let (key, object) = &self.trail.public_key;
         let key = key.to_string();
         let first = self.destination.create(&key, object)?;
-        let refused = first == Put::AlreadyExists || self.destination.create(&key, object)? == Put::AlreadyExists;
+        let refused =
+            first == Put::AlreadyExists || self.destination.create(&key, object)? == Put::AlreadyExists;
         self.destination.refuses_second(refused);
         self.conditional = Some(refused);
         let stored = self.destination.read(&key, MAX_ENVELOPE)?;
@@ -341,7 +344,9 @@ impl<D: Destination> Shipper<D> {
 
     /// Takes the name of the next attempt, on disk first, and gives the error that it is because of.
     fn evade(&mut self, error: ShipError) -> ShipError {
-        let (ShipError::Conflict { key, found, .. }, Some(sealed)) = (&error, &mut self.sealed) else { return error };
+        let (ShipError::Conflict { key, found, .. }, Some(sealed)) = (&error, &mut self.sealed) else {
+            return error;
+        };
         let mut taken = vec![Taken { key: key.clone(), sha256: *found }];
         // A log file of ours beside a manifest that is not stays behind, without a manifest.
         if let Some(log) = &sealed.manifest.log_file
@@ -382,7 +387,11 @@ impl<D: Destination> Shipper<D> {
     }
 }
 
-fn put(destination: &impl Destination, sealed: &mut Sealed, signer: &dyn Signer) -> Result<Sha256, ShipError> {
+fn put(
+    destination: &impl Destination,
+    sealed: &mut Sealed,
+    signer: &dyn Signer,
+) -> Result<Sha256, ShipError> {
     if let (Some(bytes), Some(entry)) = (&sealed.log, &mut sealed.manifest.log_file) {
         put_log(destination, bytes, entry)?;
     }

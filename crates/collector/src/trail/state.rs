@@ -88,12 +88,16 @@ impl Progress {
     }
 
     pub(super) fn plan(&self) -> Result<Option<Plan>, String> {
-        let Some(BatchPlan { end, created_unix_s, attempt, taken }) = &self.state.plan else { return Ok(None) };
+        let Some(BatchPlan { end, created_unix_s, attempt, taken }) = &self.state.plan else {
+            return Ok(None);
+        };
         let end = end.parse().map_err(|_| format!("plan ends at {end:?}, which is no position"))?;
         let taken = taken.iter().map(|Taken { key, sha256 }| {
             let sha256 = match sha256.as_ref() {
                 [] => None,
-                hash => Some(<[u8; 32]>::try_from(hash).map_err(|_| "a taken name has no SHA-256".to_owned())?.into()),
+                hash => Some(
+                    <[u8; 32]>::try_from(hash).map_err(|_| "a taken name has no SHA-256".to_owned())?.into(),
+                ),
             };
             Ok::<_, String>(manifest::Taken { key: key.clone(), sha256 })
         });

@@ -173,7 +173,8 @@ impl<D: Destination> Run<D> {
     /// Tries again to lock what is stored without a lock. It is no reason to ship less.
     fn lock_rest(&mut self, now_unix_ms: i64) {
         // A clock that was set back makes it too early at most once.
-        let is_due = now_unix_ms >= self.lock_at_unix_ms || now_unix_ms < self.lock_at_unix_ms - LOCK_EVERY_MS;
+        let is_due =
+            now_unix_ms >= self.lock_at_unix_ms || now_unix_ms < self.lock_at_unix_ms - LOCK_EVERY_MS;
         if self.shipper.unlocked() == 0 || !is_due {
             return;
         }

@@ -89,7 +89,8 @@ fn a_frame_that_makes_no_sense_is_set_aside() {
         assert_eq!(ids(&store), expected);
         assert_eq!(kinds(&store), ["lost", "quarantined", "quarantined"], "request {at}");
         let objects = store.objects.lock().unwrap();
-        let frames: Vec<_> = objects.iter().filter(|(key, _)| key.contains("/Sidetrail-Quarantine/")).collect();
+        let frames: Vec<_> =
+            objects.iter().filter(|(key, _)| key.contains("/Sidetrail-Quarantine/")).collect();
         assert_eq!(frames.len(), 2);
         let bodies: Vec<_> = frames.iter().map(|(_, bytes)| quarantine::read(bytes).unwrap().2).collect();
         assert!(bodies.contains(&&b"no zstd"[..]) && bodies.contains(&&b"{\"a\":\"b\"}"[..]));
@@ -166,7 +167,11 @@ fn a_plan_survives_the_damage_of_its_frames() {
             let frames = if late { 3 } else { 2 };
             let mut found = ids(&store);
             found.dedup();
-            assert_eq!(found, (1..=frames * RECORDS).collect::<Vec<_>>(), "request {stored}: nothing is lost");
+            assert_eq!(
+                found,
+                (1..=frames * RECORDS).collect::<Vec<_>>(),
+                "request {stored}: nothing is lost"
+            );
         }
     }
 }
@@ -191,9 +196,7 @@ fn a_clock_that_jumps_costs_nothing() {
         append_raw(&writer, &meta, record.as_bytes());
     };
     let mut day = |now: i64| match shipper.step(now, false).unwrap() {
-        Step::Shipped(shipped) => {
-            shipped.manifest.split('/').skip(4).take(3).collect::<Vec<_>>().join("-")
-        }
+        Step::Shipped(shipped) => shipped.manifest.split('/').skip(4).take(3).collect::<Vec<_>>().join("-"),
         idle => panic!("{idle:?}"),
     };
     at(1, NOW_MS);
@@ -227,7 +230,10 @@ fn what_never_came_is_named() {
     let report = verified(&store);
     assert_eq!(report.outcome(), Outcome::ValidWithLosses);
     assert!(
-        matches!(report.findings[..], [verify::Finding { kind: Kind::NotArrived { from: 4, to: 6, .. }, .. }]),
+        matches!(
+            report.findings[..],
+            [verify::Finding { kind: Kind::NotArrived { from: 4, to: 6, .. }, .. }]
+        ),
         "{report:?}"
     );
     append(&writer, 2);
