@@ -93,6 +93,9 @@ fn a_full_spool_holds_back_the_senders() -> Result<()> {
     wait_for("readiness to turn red", START, || {
         Ok((collector.probe("/readyz")?.status == 503).then_some(()))
     })?;
+    let why = collector.probe("/readyz")?.body;
+    ensure!(why.contains("the spool is full") && why.contains("the budget of the spool is "), "{why}");
+    ensure!(collector.log()?.contains("the budget of the spool is"), "no warning before it was full");
     ensure!(collector.metrics()?["sidetrail_spool_bytes"] <= f64::from(44 << 20), "over the budget");
     store.resume()?;
     load.finish()?;

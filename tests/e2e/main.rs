@@ -3,8 +3,10 @@
 mod bad_input;
 mod crash;
 mod demo;
+mod failures;
 mod guarded;
 mod intents;
+mod protection;
 mod replay;
 mod store;
 mod tamper;

@@ -20,6 +20,8 @@ pub struct Collector {
     store: Option<(String, Vec<(String, String)>)>,
     health: SocketAddr,
     process: Option<Process>,
+    /// More members of the trail, as YAML in one line.
+    trail: String,
     /// Lines of YAML under `rotate`, `spool` and the top, so that a test can set what it is about.
     settings: Settings,
 }
@@ -54,7 +56,8 @@ impl Collector {
     /// When there is no free port.
     pub fn new(directory: &Path, settings: Settings) -> Result<Self> {
         let health = free_address()?;
-        Ok(Self { directory: directory.to_owned(), store: None, health, process: None, settings })
+        let (directory, trail) = (directory.to_owned(), String::new());
+        Ok(Self { directory, store: None, health, process: None, trail, settings })
     }
 
     /// Ships to a bucket of `store` instead.
@@ -71,6 +74,13 @@ impl Collector {
             .collect();
         self.store = Some((format!("s3://{bucket}/audit"), variables));
         Ok(self)
+    }
+
+    /// Adds members to the trail, as YAML in one line: `encryption: { type: sse-s3 }`.
+    #[must_use]
+    pub fn with_trail(mut self, members: &str) -> Self {
+        self.trail = format!(", {members}");
+        self
     }
 
     /// Sets a variable of the store's environment.
@@ -131,12 +141,13 @@ impl Collector {
              listen: {{ socket: {}, health: '{}' }}\n\
              spool: {{ directory: {}, budget: {budget}, segment: {segment} }}\n\
              intents: {{ grace: {grace} }}\n\
-             trails: [{{ name: default, destination: '{}', rotate: {{ age: {rotate_age}, size: {rotate_size} }} }}]\n\
+             trails: [{{ name: default, destination: '{}', rotate: {{ age: {rotate_age}, size: {rotate_size} }}{} }}]\n\
              shutdown_timeout: 25s\n",
             self.socket().display(),
             self.health,
             self.directory.join("spool").display(),
             self.destination(),
+            self.trail,
         )
     }
 

@@ -6,6 +6,8 @@
 mod bucket;
 mod failure;
 mod local;
+mod protection;
+mod signed;
 
 use std::fmt;
 use std::io;
@@ -16,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::client::{HttpError, HttpErrorKind};
+use object_store::client::{HttpConnector, HttpError, HttpErrorKind, ReqwestConnector};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{
@@ -24,6 +26,8 @@ use object_store::{
 };
 
 pub use self::failure::Failure;
+pub use self::protection::{Bucket as Inspected, Expiry, Lock, Mode, Protected};
+use self::signed::Signed;
 use crate::key::{InvalidName, Prefix};
 use crate::source::{self, Bucket, Directory};
 
@@ -42,6 +46,9 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Connections that are kept for later, and how long: less than services do, which close them from their side.
 const POOL: usize = 4;
 const POOL_IDLE: Duration = Duration::from_secs(20);
+
+/// Where S3 is asked for by no region: as AWS's own tools have it.
+const DEFAULT_REGION: &str = "us-east-1";
 
 /// The variables that are handed to the S3 client as they are; a name is its configuration key.
 const VARIABLES: [&str; 20] = [
@@ -114,7 +121,7 @@ impl StoreError {
     /// Whether there is more of it than was asked for.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
-        std::error::Error::source(&*self.cause).is_some_and(|cause| cause.is::<TooLarge>())
+        std::error::Error::source(&*self.cause).and_then(|cause| cause.downcast_ref::<TooLarge>()).is_some()
     }
 
     /// What kind of failure it is.
@@ -144,12 +151,14 @@ pub enum Put {
     AlreadyExists,
 }
 
-/// An open location.
+/// An open location. Its futures need a tokio runtime with a timer, and for S3 with I/O.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<dyn ObjectStore>,
     prefix: Option<Prefix>,
     root: Option<PathBuf>,
+    /// For what `object_store` does not do; `None` where there is no S3 behind it, or nobody to sign for.
+    signed: Option<Signed>,
     name: String,
 }
 
@@ -191,7 +200,7 @@ impl Store {
         let name = root.display().to_string();
         let inner = LocalFileSystem::new_with_prefix(&root)
             .map_err(|cause| OpenError::Client { name: name.clone(), cause })?;
-        Ok(Self { inner: Arc::new(inner), prefix: None, root: Some(root), name })
+        Ok(Self { inner: Arc::new(inner), prefix: None, root: Some(root), signed: None, name })
     }
 
     fn s3(rest: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, OpenError> {
@@ -200,35 +209,50 @@ impl Store {
         let prefix = if prefix.is_empty() { None } else { Some(Prefix::new(prefix)?) };
         let set = |name| env(name).filter(|value| !value.is_empty());
 
+        // As in AWS's own tools, the variable of the service wins over the one of all services.
+        let endpoint = set("AWS_ENDPOINT_URL_S3").or_else(|| set("AWS_ENDPOINT_URL"));
         let options = ClientOptions::new()
+            .with_allow_http(endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://")))
             .with_timeout(REQUEST_TIMEOUT)
             .with_connect_timeout(CONNECT_TIMEOUT)
             .with_pool_max_idle_per_host(POOL)
             .with_pool_idle_timeout(POOL_IDLE);
         let retry =
             RetryConfig { max_retries: RETRIES, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
-        let mut builder = AmazonS3Builder::new().with_bucket_name(bucket).with_retry(retry);
+        let mut builder = AmazonS3Builder::new()
+            .with_bucket_name(bucket)
+            .with_retry(retry)
+            .with_client_options(options.clone());
         let mut name = format!("s3://{bucket}");
-        // As in AWS's own tools, the variable of the service wins over the one of all services.
-        if let Some(endpoint) = set("AWS_ENDPOINT_URL_S3").or_else(|| set("AWS_ENDPOINT_URL")) {
+        if let Some(endpoint) = &endpoint {
             if endpoint.contains('@') {
                 return Err(OpenError::Credentials(bucket.to_owned()));
             }
             name = format!("{name} at {endpoint}");
-            builder = builder
-                .with_client_options(options.with_allow_http(endpoint.starts_with("http://")))
-                .with_virtual_hosted_style_request(false)
-                .with_endpoint(endpoint);
-        } else {
-            builder = builder.with_client_options(options);
+            builder = builder.with_virtual_hosted_style_request(false).with_endpoint(endpoint);
         }
         for (variable, value) in VARIABLES.iter().filter_map(|name| Some((*name, set(name)?))) {
             if let Ok(key) = variable.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
                 builder = builder.with_config(key, value);
             }
         }
-        let inner = builder.build().map_err(|cause| OpenError::Client { name: name.clone(), cause })?;
-        Ok(Self { inner: Arc::new(inner), prefix, root: None, name })
+        let client = |cause| OpenError::Client { name: name.clone(), cause };
+        let region = builder.get_config_value(&AmazonS3ConfigKey::Region);
+        let region = region.unwrap_or_else(|| DEFAULT_REGION.to_owned());
+        let inner = builder.build().map_err(client)?;
+        let signed = match set("AWS_SKIP_SIGNATURE") {
+            Some(_) => None,
+            None => Some(Signed {
+                client: ReqwestConnector::default().connect(&options).map_err(client)?,
+                credentials: Arc::clone(inner.credentials()),
+                bucket: match &endpoint {
+                    Some(endpoint) => format!("{}/{bucket}", endpoint.trim_end_matches('/')),
+                    None => format!("https://s3.{region}.amazonaws.com/{bucket}"),
+                },
+                region,
+            }),
+        };
+        Ok(Self { inner: Arc::new(inner), prefix, root: None, signed, name })
     }
 
     /// The store itself, for what this type does not do.

@@ -67,6 +67,8 @@ struct TrailFamilies {
     losses: Family<TrailLabel, Counter>,
     quarantined: Family<TrailLabel, Counter>,
     unlocked: Family<TrailLabel, Gauge<u64, AtomicU64>>,
+    protection: Family<TrailLabel, Gauge<u64, AtomicU64>>,
+    conditional: Family<TrailLabel, Gauge<u64, AtomicU64>>,
     last_success: Family<TrailLabel, Gauge<u64, AtomicU64>>,
 }
 
@@ -237,6 +239,16 @@ impl TrailFamilies {
             "Objects that are stored and still have to be locked",
             it.unlocked,
         );
+        registry.register(
+            "trail_protection_problems",
+            "Ways in which the bucket does not protect objects as configured, as of the last look",
+            it.protection,
+        );
+        registry.register(
+            "trail_conditional_create",
+            "1 where the store honours conditional create, 0 where each put is checked before and after",
+            it.conditional,
+        );
         registry.register_with_unit(
             "trail_last_success_timestamp",
             "When a batch was last stored, since the Unix epoch",
@@ -273,6 +285,16 @@ impl TrailMetrics {
     pub(crate) fn failed(&self, kind: &'static str) {
         let label = FailureLabel { trail: self.label.trail.clone(), kind };
         self.families.failures.get_or_create(&label).inc();
+    }
+
+    /// Ways in which the bucket does not protect objects as configured.
+    pub(crate) fn protection(&self, problems: usize) {
+        self.families.protection.get_or_create(&self.label).set(problems as u64);
+    }
+
+    /// Whether the store honours conditional create, once that is known.
+    pub(crate) fn conditional(&self, honoured: bool) {
+        self.families.conditional.get_or_create(&self.label).set(u64::from(honoured));
     }
 
     /// Objects that are stored and still have to be locked.

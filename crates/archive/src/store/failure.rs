@@ -48,7 +48,7 @@ impl Failure {
     #[must_use]
     pub fn of(error: &object_store::Error) -> Self {
         use object_store::Error as E;
-        let texts = || causes(error).map(|cause| cause.to_string());
+        let texts = || causes(error).map(ToString::to_string);
         let says = |words: &[&str]| texts().any(|text| words.iter().any(|word| text.contains(word)));
         // The codes that services put into the body of an answer say more than its status.
         if says(&["<Code>NoSuchBucket<"]) {

@@ -89,11 +89,13 @@ fn every_variable_is_one_the_client_knows() {
 /// Any other store than a directory goes through the runtime; memory stands in for a service.
 #[test]
 fn a_remote_store_reads_as_a_bucket() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
     let store = Store {
         inner: Arc::new(object_store::memory::InMemory::new()),
         prefix: None,
         root: None,
+        signed: None,
         name: "memory".to_owned(),
     };
     let put = |key, bytes: &'static str| runtime.block_on(store.put_create(key, bytes.into()));

@@ -2,6 +2,7 @@
 
 mod lint;
 mod listen;
+mod protection;
 mod selectors;
 mod trail;
 
@@ -15,6 +16,8 @@ use serde::Deserialize;
 use sidetrail_archive::key::{Account, Region};
 
 pub use listen::Listen;
+pub(crate) use protection::is_encryption;
+pub use protection::{Encryption, EncryptionKind, LockMode, ObjectLock};
 pub use selectors::SelectorsConfig;
 pub use trail::{Rotate, TrailConfig};
 

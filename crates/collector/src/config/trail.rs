@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sidetrail_archive::key::Trail;
 
+use super::protection::{Encryption, ObjectLock};
 use super::{ConfigError, SelectorsConfig, range};
 
 /// One trail: which bucket, and how it is filled.
@@ -27,6 +28,10 @@ pub struct TrailConfig {
     pub key: Option<PathBuf>,
     /// Which events it takes. Everything where it is left out.
     pub selectors: Option<SelectorsConfig>,
+    /// Locks every object that the trail stores.
+    pub object_lock: Option<ObjectLock>,
+    /// How the store encrypts them. Where it is left out, the bucket's default or the `AWS_*` variables say.
+    pub encryption: Option<Encryption>,
 }
 
 /// When a log file is finished: whichever comes first.
@@ -50,6 +55,12 @@ impl Default for Rotate {
 impl TrailConfig {
     /// Checks what the types cannot. `at` is where in the configuration this is, e.g. `trails[0]`.
     pub(super) fn check(&self, at: &str) -> Result<(), ConfigError> {
+        if let Some(lock) = &self.object_lock {
+            lock.check(at, &self.destination)?;
+        }
+        if let Some(encryption) = &self.encryption {
+            encryption.check(at, &self.destination)?;
+        }
         let (min, max) = (ByteSize::kib(64), ByteSize::mib(40));
         range(&format!("{at}.rotate.size"), self.rotate.size, min, max)?;
         let (min, max) = (SignedDuration::from_millis(100), SignedDuration::from_hours(1));

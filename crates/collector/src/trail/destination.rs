@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::protection::Wanted;
 use bytes::Bytes;
 use sidetrail_archive::store::{self, Put, Store, StoreError};
 use sidetrail_wire::spool::v1::Unlocked;
@@ -82,13 +83,14 @@ pub(crate) trait Destination: Send {
 pub(crate) struct StoreDestination {
     store: Store,
     runtime: Handle,
+    wanted: Wanted,
     /// The store takes a second create for an overwrite.
     overwrites: AtomicBool,
 }
 
 impl StoreDestination {
-    pub(crate) fn new(store: Store, runtime: Handle) -> Self {
-        Self { store, runtime, overwrites: AtomicBool::new(false) }
+    pub(crate) fn new(store: Store, runtime: Handle, wanted: Wanted) -> Self {
+        Self { store, runtime, wanted, overwrites: AtomicBool::new(false) }
     }
 }
 
@@ -122,6 +124,29 @@ impl Destination for StoreDestination {
         looking(|limit| self.read(key, limit), || Ok(put()?), bytes)?.ok_or_else(|| {
             DestinationError::Changed { key: key.to_owned(), store: self.store.name().to_owned() }
         })
+    }
+
+    fn lock(&self, key: &str, created_unix_s: i64) -> Result<Option<Unlocked>, DestinationError> {
+        let Some(lock) = self.wanted.lock(created_unix_s, None) else { return Ok(None) };
+        match self.runtime.block_on(self.store.lock(key, lock)) {
+            Ok(()) => Ok(None),
+            Err(error) if self.wanted.object_lock.as_ref().is_some_and(|lock| lock.require) => {
+                Err(error.into())
+            }
+            Err(error) => {
+                tracing::warn!(error = %crate::chain(&error), "an object is stored without a lock; it is tried again");
+                Ok(Some(Unlocked { key: key.to_owned(), retain_until_unix_s: lock.until.as_second() }))
+            }
+        }
+    }
+
+    fn lock_again(&self, unlocked: &Unlocked) -> Result<(), DestinationError> {
+        // Where nothing is to be locked any more, nothing waits for it.
+        let Some(lock) = self.wanted.lock(0, Some(unlocked.retain_until_unix_s)) else { return Ok(()) };
+        match self.runtime.block_on(self.store.lock(&unlocked.key, lock)) {
+            Err(error) if !error.is_not_found() => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     fn refuses_second(&self, refused: bool) {

@@ -4,6 +4,7 @@ mod batch;
 mod conflict;
 mod destination;
 mod open;
+mod protection;
 mod quarantine;
 mod receipts;
 mod shipper;

@@ -10,11 +10,12 @@ use sidetrail_spool::Committer;
 use tokio::runtime::Handle;
 
 use super::destination::StoreDestination;
+use super::protection::{Wanted, Watch};
 use super::shipper::{Shipper, Trail};
 use super::state::{Progress, StateError};
 use super::worker::{Surroundings, Worker};
 use crate::StartError;
-use crate::config::{Config, TrailConfig};
+use crate::config::{Config, TrailConfig, is_encryption};
 use crate::environment::Environment;
 use crate::identity;
 use crate::ledger::SharedLedger;
@@ -35,7 +36,11 @@ impl Opener<'_> {
     pub(crate) fn start(&self, trail: &TrailConfig) -> Result<Worker, StartError> {
         let Self { config, collector, committer, ledger, metrics, environment } = *self;
         let name = trail.name.to_string();
-        let env = |variable: &str| std::env::var(variable).ok();
+        // What the configuration says of encryption takes the place of the variables for it, all of them.
+        let env = |variable: &str| match &trail.encryption {
+            Some(encryption) if is_encryption(variable) => encryption.variable(variable),
+            _ => std::env::var(variable).ok(),
+        };
         let store = Store::open_or_create(&trail.destination, &env)
             .map_err(|source| StartError::Destination { trail: name.clone(), source })?;
         let signer = identity::signer(&config.spool.directory, trail.key.as_deref())?;
@@ -54,6 +59,17 @@ impl Opener<'_> {
             "trail opened"
         );
 
+        let wanted = Wanted { object_lock: trail.object_lock.clone(), encryption: trail.encryption.clone() };
+        let watch = Watch {
+            trail: name.clone(),
+            store: store.clone(),
+            wanted: wanted.clone(),
+            key: key.clone(),
+            metrics: metrics.trail(&name),
+            environment: Arc::clone(environment),
+        };
+        tokio::spawn(watch.run());
+
         let readers = {
             let committer = committer.clone();
             Box::new(move |position| committer.reader(position))
@@ -68,7 +84,7 @@ impl Opener<'_> {
                 signer,
                 public_key: (key, Bytes::from(object)),
             },
-            StoreDestination::new(store, Handle::current()),
+            StoreDestination::new(store, Handle::current(), wanted),
             committer.cursors(),
             readers,
             progress,

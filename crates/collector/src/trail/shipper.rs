@@ -125,6 +125,8 @@ pub(crate) struct Shipper<D> {
     batch: Option<Batch>,
     sealed: Option<Sealed>,
     key_published: bool,
+    /// Whether the store honours conditional create, once that is known.
+    conditional: Option<bool>,
 }
 
 impl<D: Destination> Shipper<D> {
@@ -147,6 +149,7 @@ impl<D: Destination> Shipper<D> {
             batch: None,
             sealed: None,
             key_published: false,
+            conditional: None,
         }
     }
 
@@ -165,7 +168,7 @@ impl<D: Destination> Shipper<D> {
     /// Does the next thing that is due at `now_unix_ms`. With `flush` a batch is due as soon as it holds anything.
     pub(crate) fn step(&mut self, now_unix_ms: i64, flush: bool) -> Result<Step, ShipError> {
         if !self.key_published {
-            self.publish_key()?;
+            self.publish_key(now_unix_ms.div_euclid(1000))?;
             self.key_published = true;
         }
         if self.sealed.is_none() {
@@ -186,13 +189,14 @@ impl<D: Destination> Shipper<D> {
 
     /// Publishes the public key that the manifests are checked with, before the first of them. It is created twice where
     /// it was not there: that shows whether the store honours conditional create, before anything depends on it.
-    fn publish_key(&self) -> Result<(), ShipError> {
+    fn publish_key(&mut self, now_unix_s: i64) -> Result<(), ShipError> {
         let (key, object) = &self.trail.public_key;
         let key = key.to_string();
         let first = self.destination.create(&key, object)?;
         let refused =
             first == Put::AlreadyExists || self.destination.create(&key, object)? == Put::AlreadyExists;
         self.destination.refuses_second(refused);
+        self.conditional = Some(refused);
         let stored = self.destination.read(&key, MAX_ENVELOPE)?;
         let ours = |stored: &[u8]| {
             PublishedKey::open(stored).is_ok_and(|it| it.public_key == *self.trail.signer.public_key())
@@ -200,7 +204,10 @@ impl<D: Destination> Shipper<D> {
         if stored != *object && !ours(&stored) {
             return Err(ShipError::conflict(key, Some(&stored), "it holds another key"));
         }
-        Ok(self.destination.confirm(&key, stored.len() as u64)?)
+        self.destination.confirm(&key, stored.len() as u64)?;
+        // One that could not be locked now is locked by those who watch the bucket.
+        self.destination.lock(&key, now_unix_s)?;
+        Ok(())
     }
 
     /// Gathers what there is, and decides on a batch if one is due; if not, says when.
@@ -361,6 +368,11 @@ impl<D: Destination> Shipper<D> {
             Ok(None) => ShipError::Plan("there is none".to_owned()),
             Err(reason) => ShipError::Plan(reason),
         }
+    }
+
+    /// Whether the store honours conditional create, once that is known.
+    pub(crate) fn conditional(&self) -> Option<bool> {
+        self.conditional
     }
 
     /// How many objects still have to be locked.

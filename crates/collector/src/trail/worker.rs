@@ -17,6 +17,8 @@ const MAX_BACKOFF: Duration = Duration::from_secs(30);
 const MAX_DRAIN_BACKOFF: Duration = Duration::from_secs(1);
 /// A worker looks at the clock at least this often, since the clock may be changed while it waits.
 const MAX_WAIT: Duration = Duration::from_secs(1);
+/// How often locks are tried again.
+const LOCK_EVERY_MS: i64 = 30_000;
 
 /// Where cores are short, taking events comes first: somebody waits for the ack, and nobody for a log file. It still gets
 /// a tenth of a core that intake wants for itself, and all of it once the spool is full.
@@ -63,7 +65,7 @@ impl Worker {
         surroundings: Surroundings,
     ) -> std::io::Result<Self> {
         let signal = Arc::new(Signal::default());
-        let run = Run { shipper, surroundings, signal: Arc::clone(&signal), failures: 0 };
+        let run = Run { shipper, surroundings, signal: Arc::clone(&signal), failures: 0, lock_at_unix_ms: 0 };
         let thread = std::thread::Builder::new().name("trail".to_owned()).spawn(|| run.run())?;
         Ok(Self { signal, thread })
     }
@@ -125,6 +127,8 @@ struct Run<D> {
     surroundings: Surroundings,
     signal: Arc<Signal>,
     failures: u32,
+    /// When locks are tried again.
+    lock_at_unix_ms: i64,
 }
 
 impl<D: Destination> Run<D> {
@@ -136,6 +140,7 @@ impl<D: Destination> Run<D> {
                 return None;
             }
             let now = self.surroundings.environment.unix_ms();
+            self.lock_rest(now);
             match self.shipper.step(now, drain) {
                 Ok(Step::Shipped(shipped)) => {
                     self.failures = 0;
@@ -179,11 +184,30 @@ impl<D: Destination> Run<D> {
         }
     }
 
+    /// Tries again to lock what is stored without a lock. It is no reason to ship less.
+    fn lock_rest(&mut self, now_unix_ms: i64) {
+        // A clock that was set back makes it too early at most once.
+        let is_due =
+            now_unix_ms >= self.lock_at_unix_ms || now_unix_ms < self.lock_at_unix_ms - LOCK_EVERY_MS;
+        if self.shipper.unlocked() == 0 || !is_due {
+            return;
+        }
+        self.lock_at_unix_ms = now_unix_ms.saturating_add(LOCK_EVERY_MS);
+        if let Err(error) = self.shipper.lock_rest() {
+            let (trail, unlocked) = (&self.shipper.trail().name, self.shipper.unlocked());
+            tracing::warn!(%trail, unlocked, error = %crate::chain(&error), "objects are stored without a lock");
+        }
+        self.note();
+    }
+
     fn note(&self) {
         let progress = self.shipper.progress();
         let queued = progress.queued((self.surroundings.accepted)());
         self.surroundings.metrics.counts(progress.counts(), queued);
         self.surroundings.metrics.unlocked(self.shipper.unlocked());
+        if let Some(honoured) = self.shipper.conditional() {
+            self.surroundings.metrics.conditional(honoured);
+        }
     }
 
     /// Doubled with each failure up to a cap, half of it by chance: collectors that failed together come back apart.
