@@ -9,7 +9,6 @@ use sidetrail_archive::store::OpenError;
 use sidetrail_spool::{Bounds, Committer, Hooks, Options, OsFs, Writer};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,7 +18,7 @@ use crate::health::{self, Health};
 use crate::identity::{self, IdentityError};
 use crate::intake::{Completion, Intake};
 use crate::ledger::SharedLedger;
-use crate::listen::{SocketFile, bind_socket};
+use crate::listen::{Gate, SocketFile, TlsError, bind_socket};
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
 use crate::trail::{Opener, Worker};
@@ -67,6 +66,9 @@ pub enum StartError {
         /// What is wrong.
         source: MakeError,
     },
+    /// The files for TLS.
+    #[error("listen.tls cannot be used")]
+    Tls(#[from] TlsError),
     /// An address is taken or not ours.
     #[error("cannot listen on {address}")]
     Listen {
@@ -235,18 +237,20 @@ impl Collector {
             Some(address) => Some(health::bind(address).await.map_err(listen_error(address.to_string()))?),
             None => None,
         };
+        let gate = Gate::new(Gate::check(&config.listen)?, metrics.connections.clone());
         if let Some(path) = &config.listen.socket {
-            let bound = bind_socket(path).await.map_err(listen_error(path.display().to_string()))?;
+            let mode = config.listen.socket_mode.0;
+            let bound = bind_socket(path, mode).await.map_err(listen_error(path.display().to_string()))?;
             let (listener, file) = bound;
             self._socket = Some(file);
-            let incoming = UnixListenerStream::new(listener);
+            let incoming = gate.unix(listener, self.end.clone());
             let server = serve::router(&self.intake)
                 .serve_with_incoming_shutdown(incoming, self.end.clone().cancelled_owned());
             self.servers.spawn(server);
         }
         if let Some(address) = config.listen.tcp {
             let listener = TcpListener::bind(address).await.map_err(listen_error(address.to_string()))?;
-            let incoming = TcpListenerStream::new(listener);
+            let incoming = gate.tcp(listener, self.end.clone());
             let server = serve::router(&self.intake)
                 .serve_with_incoming_shutdown(incoming, self.end.clone().cancelled_owned());
             self.servers.spawn(server);

@@ -28,6 +28,7 @@ pub use config::{Config, ConfigError};
 pub use environment::{Environment, System};
 pub use identity::IdentityError;
 pub use ledger::MAX_SOURCES;
+pub use listen::TlsError;
 pub use sidetrail_archive::causes::chain;
 
 /// Events in one batch from a sender.

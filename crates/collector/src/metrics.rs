@@ -3,6 +3,8 @@
 //! The counts of events survive a restart, since the spool keeps them; the others start at 0. For each trail, at rest,
 //! `accepted = shipped + queued + filtered + dropped + intents` since the trail began.
 
+mod connections;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -12,6 +14,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use sidetrail_spool::Usage;
+
+pub(crate) use connections::{ConnectionMetrics, OpenConnection, Refused, Transport};
 
 use crate::ledger::Totals;
 use crate::trail::{Counts, Shipped};
@@ -36,6 +40,8 @@ pub(crate) struct Metrics {
     spool_budget: Gauge<u64, AtomicU64>,
     spool_segments: Gauge<u64, AtomicU64>,
     trails: TrailFamilies,
+    /// Of the listeners.
+    pub(crate) connections: ConnectionMetrics,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -79,6 +85,7 @@ impl Metrics {
             spool_budget: Gauge::default(),
             spool_segments: Gauge::default(),
             trails,
+            connections: ConnectionMetrics::register(&mut registry),
             registry: Registry::default(),
         };
         registry.register("events_accepted", "Events taken into the spool", metrics.accepted.clone());

@@ -179,6 +179,9 @@ pub use self::identity::{JwksError, JwksStatus, JwtAlgorithm, JwtVerifier, JwtVe
 #[cfg(feature = "axum")]
 pub use self::recorded::Recorded;
 #[cfg(feature = "grpc")]
+#[cfg(feature = "tls")]
+pub use sidetrail_wire::connect::ClientTls;
+
 pub use self::sender::{DEFAULT_COLLECTOR, Sender, SenderBuilder, ShutdownError, Stats};
 pub use self::{
     address::{ForwardedHeader, PeerAddr},

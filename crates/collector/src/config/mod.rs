@@ -1,6 +1,7 @@
 //! The configuration file: YAML, every key known, every value checked before anything is opened.
 
 mod listen;
+mod peer;
 mod trail;
 
 use std::path::{Path, PathBuf};
@@ -12,7 +13,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sidetrail_archive::key::{Account, Region};
 
-pub use listen::Listen;
+pub use listen::{Limits, Listen, SocketMode, SocketPeers, Tls};
+pub use peer::{InvalidPattern, Names, PeerPattern, is_spiffe_id};
 pub use trail::{Rotate, TrailConfig};
 
 /// A spool needs room for a few segments, or nothing can be written while one is shipped.
@@ -87,6 +89,22 @@ impl Intents {
     }
 }
 
+impl Spool {
+    fn check_budget(&self) -> Result<(), ConfigError> {
+        let least = ByteSize(self.segment.as_u64().saturating_mul(MIN_BUDGET_SEGMENTS));
+        if self.budget < least {
+            return wrong(
+                "spool.budget",
+                format!(
+                    "is {}, at least {MIN_BUDGET_SEGMENTS} times spool.segment are needed, which is {least}",
+                    self.budget
+                ),
+            );
+        }
+        Ok(())
+    }
+}
+
 fn default_budget() -> ByteSize {
     ByteSize::gib(1)
 }
@@ -131,45 +149,51 @@ pub enum ConfigError {
 impl Config {
     /// Reads and checks a configuration file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let config: Self = serde_norway::from_str(&text)
-            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source })?;
+        let config = Self::parse(path)?;
         config.check()?;
         Ok(config)
     }
 
+    /// Reads a configuration file, and leaves it to the caller to ask for its [problems](Self::problems).
+    pub fn parse(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        serde_norway::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source })
+    }
+
     /// Checks what the types cannot: ranges, and values that depend on each other.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.listen.check()?;
-        let segment = self.spool.segment.as_u64();
-        range("spool.segment", self.spool.segment, ByteSize::mib(1), ByteSize::mib(256))?;
-        if self.spool.budget.as_u64() < MIN_BUDGET_SEGMENTS * segment {
-            return wrong(
-                "spool.budget",
-                format!(
-                    "is {}, at least {MIN_BUDGET_SEGMENTS} times spool.segment are needed, which is {}",
-                    self.spool.budget,
-                    ByteSize(MIN_BUDGET_SEGMENTS * segment)
-                ),
-            );
-        }
-        if self.trails.is_empty() || self.trails.len() > MAX_TRAILS {
-            return wrong(
-                "trails",
-                format!("has {} entries, allowed are 1 to {MAX_TRAILS}", self.trails.len()),
-            );
-        }
+        self.problems().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Everything that the types cannot check and that is wrong.
+    #[must_use]
+    pub fn problems(&self) -> Vec<ConfigError> {
+        let mut problems = self.listen.problems();
+        let hour = SignedDuration::from_hours(1);
+        let values = [
+            range("spool.segment", self.spool.segment, ByteSize::mib(1), ByteSize::mib(256)),
+            self.spool.check_budget(),
+            self.check_number_of_trails(),
+            range("intents.grace", self.intents.grace, SignedDuration::from_secs(1), hour),
+            range("shutdown_timeout", self.shutdown_timeout, SignedDuration::ZERO, hour),
+        ];
+        problems.extend(values.into_iter().filter_map(Result::err));
         for (index, trail) in self.trails.iter().enumerate() {
             if self.trails[..index].iter().any(|other| other.name == trail.name) {
                 let problem = format!("{} is the name of an earlier trail", trail.name);
-                return wrong(&format!("trails[{index}].name"), problem);
+                problems.push(ConfigError::Value { field: format!("trails[{index}].name"), problem });
             }
-            trail.check(&format!("trails[{index}]"))?;
+            problems.extend(trail.check(&format!("trails[{index}]")).err());
         }
-        let (min, max) = (SignedDuration::from_secs(1), SignedDuration::from_hours(1));
-        range("intents.grace", self.intents.grace, min, max)?;
-        range("shutdown_timeout", self.shutdown_timeout, SignedDuration::ZERO, SignedDuration::from_hours(1))
+        problems
+    }
+
+    fn check_number_of_trails(&self) -> Result<(), ConfigError> {
+        match self.trails.len() {
+            1..=MAX_TRAILS => Ok(()),
+            count => wrong("trails", format!("has {count} entries, allowed are 1 to {MAX_TRAILS}")),
+        }
     }
 
     /// The JSON Schema of the configuration file.

@@ -24,6 +24,7 @@ pub(crate) use complete::Completion;
 
 use crate::environment::Environment;
 use crate::ledger::SharedLedger;
+use crate::listen::Link;
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
 use session::Session;
@@ -126,10 +127,14 @@ impl Ingest for Intake {
             return Err(Status::unavailable("the collector is shutting down"));
         }
         let (answers, stream) = mpsc::channel(MAX_ANSWERS);
-        let session = Session::new(Arc::clone(&self.0), request.into_inner(), answers.clone());
+        // Every connection of ours has one.
+        let link = request.extensions().get::<Arc<Link>>().cloned();
+        let link = link.ok_or_else(|| Status::internal("the connection is not known"))?;
+        let peer = link.peer().to_string();
+        let session = Session::new(Arc::clone(&self.0), link, request.into_inner(), answers.clone());
         self.0.tasks.spawn(async move {
             if let Err(status) = session.run().await {
-                tracing::info!(code = ?status.code(), reason = status.message(), "stream ended");
+                tracing::info!(code = ?status.code(), reason = status.message(), peer, "stream ended");
                 // A sender that is gone does not need to know.
                 let _ = answers.send(Err(status)).await;
             }

@@ -19,6 +19,7 @@ use super::Shared;
 use super::frame::{Frame, Sender};
 use super::render::Renderer;
 use crate::ledger::{Known, SharedLedger, source_id};
+use crate::listen::Link;
 use crate::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS};
 
 /// A stream that does not say who it is ends.
@@ -34,13 +35,19 @@ type Pending = FuturesOrdered<oneshot::Receiver<(u64, Result<Appended, Error>)>>
 
 pub(super) struct Session {
     shared: Arc<Shared>,
+    link: Arc<Link>,
     stream: Streaming<DeliverRequest>,
     answers: Answers,
 }
 
 impl Session {
-    pub(super) fn new(shared: Arc<Shared>, stream: Streaming<DeliverRequest>, answers: Answers) -> Self {
-        Self { shared, stream, answers }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        link: Arc<Link>,
+        stream: Streaming<DeliverRequest>,
+        answers: Answers,
+    ) -> Self {
+        Self { shared, link, stream, answers }
     }
 
     pub(super) async fn run(mut self) -> Result<(), Status> {
@@ -52,7 +59,9 @@ impl Session {
         })?;
         let (acked, known) = self.durable_state(source).await?;
         self.welcome(acked).await?;
-        tracing::info!(%source, service = sender.service, instance = sender.instance, acked, "stream opened");
+        let _welcomed = self.link.welcome();
+        let peer = self.link.peer();
+        tracing::info!(%source, service = sender.service, instance = sender.instance, acked, %peer, "stream opened");
         let _gauge = shared.metrics.stream_opened();
 
         let mut renderer =

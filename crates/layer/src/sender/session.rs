@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use sidetrail_wire::connect::Address;
 use sidetrail_wire::ingest::v1::{
     DeliverRequest, DeliverResponse, Goodbye, Heartbeat, Hello, PROTOCOL_VERSION, Welcome,
     deliver_request::Message as Request, deliver_response::Message as Response, ingest_client::IngestClient,
@@ -14,7 +15,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use super::{
-    address::Address,
     backlog::{Backlog, BatchLimits},
     inbox::Inbox,
 };
