@@ -20,6 +20,7 @@ mod ledger;
 mod listen;
 mod metrics;
 mod pressure;
+mod reload;
 mod serve;
 mod trail;
 
@@ -29,6 +30,7 @@ pub use environment::{Environment, System};
 pub use identity::IdentityError;
 pub use ledger::MAX_SOURCES;
 pub use listen::TlsError;
+pub use reload::{ReloadError, Watch};
 pub use sidetrail_archive::causes::chain;
 
 /// Events in one batch from a sender.

@@ -4,18 +4,26 @@
 //! `accepted = shipped + queued + filtered + dropped + intents` since the trail began.
 
 mod connections;
+mod process;
+mod reload;
+mod timing;
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use sidetrail_spool::Usage;
 
 pub(crate) use connections::{ConnectionMetrics, OpenConnection, Refused, Transport};
+use process::Process;
+pub(crate) use reload::ReloadMetrics;
+use timing::{seconds, sizes};
 
 use crate::ledger::Totals;
 use crate::trail::{Counts, Shipped};
@@ -24,6 +32,9 @@ use crate::trail::{Counts, Shipped};
 struct TrailLabel {
     trail: String,
 }
+
+/// What a page of metrics takes, about.
+const PAGE: usize = 16 << 10;
 
 /// All metrics of a collector.
 #[derive(Debug)]
@@ -42,9 +53,16 @@ pub(crate) struct Metrics {
     trails: TrailFamilies,
     /// Of the listeners.
     pub(crate) connections: ConnectionMetrics,
+    /// Of the configuration.
+    pub(crate) reload: ReloadMetrics,
+    ack: Histogram,
+    batch_events: Histogram,
+    given_up: Counter,
+    /// Beside the registry, as these names have no prefix.
+    process: Process,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct TrailFamilies {
     shipped: Family<TrailLabel, Counter>,
     filtered: Family<TrailLabel, Counter>,
@@ -56,6 +74,9 @@ struct TrailFamilies {
     content: Family<TrailLabel, Counter>,
     failures: Family<TrailLabel, Counter>,
     last_success: Family<TrailLabel, Gauge<u64, AtomicU64>>,
+    oldest: Family<TrailLabel, Gauge<f64, AtomicU64>>,
+    backoff: Family<TrailLabel, Gauge<f64, AtomicU64>>,
+    ship: Family<TrailLabel, Histogram, fn() -> Histogram>,
 }
 
 /// The metrics of one trail.
@@ -86,6 +107,11 @@ impl Metrics {
             spool_segments: Gauge::default(),
             trails,
             connections: ConnectionMetrics::register(&mut registry),
+            reload: ReloadMetrics::register(&mut registry),
+            ack: seconds(),
+            batch_events: sizes(),
+            given_up: Counter::default(),
+            process: Process::new(),
             registry: Registry::default(),
         };
         registry.register("events_accepted", "Events taken into the spool", metrics.accepted.clone());
@@ -119,6 +145,18 @@ impl Metrics {
             Unit::Bytes,
             metrics.spool_budget.clone(),
         );
+        registry.register_with_unit(
+            "ack",
+            "From taking a batch's frame to its being on disk",
+            Unit::Seconds,
+            metrics.ack.clone(),
+        );
+        registry.register("batch_events", "Events in a batch from a sender", metrics.batch_events.clone());
+        registry.register(
+            "events_given_up",
+            "Events that a trail had before it when it was removed and could not ship them in time",
+            metrics.given_up.clone(),
+        );
         registry.register("spool_segments", "Segment files", metrics.spool_segments.clone());
         registry.register("build", "The build", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         Self { registry, ..metrics }
@@ -130,6 +168,26 @@ impl Metrics {
 
     pub(crate) fn refused(&self) {
         self.refused.inc();
+    }
+
+    /// A batch of so many events came.
+    pub(crate) fn batch(&self, events: usize) {
+        self.batch_events.observe(events as f64);
+    }
+
+    /// Observes how long frames wait for the disk.
+    pub(crate) fn ack(&self) -> Histogram {
+        self.ack.clone()
+    }
+
+    /// A removed trail did not ship so many events.
+    pub(crate) fn given_up(&self, events: u64) {
+        self.given_up.inc_by(events);
+    }
+
+    /// A removed trail has no metrics.
+    pub(crate) fn forget_trail(&self, name: &str) {
+        self.trails.forget(&TrailLabel { trail: name.to_owned() });
     }
 
     pub(crate) fn stream_opened(&self) -> OpenStream {
@@ -151,15 +209,31 @@ impl Metrics {
         self.spool_bytes.set(usage.bytes);
         self.spool_budget.set(usage.budget);
         self.spool_segments.set(usage.segments);
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        let mut text = String::with_capacity(PAGE);
+        text::encode_registry(&mut text, &self.registry)?;
+        text::encode_registry(&mut text, self.process.now())?;
+        text::encode_eof(&mut text)?;
         Ok(text)
     }
 }
 
 impl TrailFamilies {
     fn register(registry: &mut Registry) -> Self {
-        let families = Self::default();
+        let families = Self {
+            shipped: Family::default(),
+            filtered: Family::default(),
+            dropped: Family::default(),
+            intents: Family::default(),
+            queued: Family::default(),
+            log_files: Family::default(),
+            stored: Family::default(),
+            content: Family::default(),
+            failures: Family::default(),
+            last_success: Family::default(),
+            oldest: Family::default(),
+            backoff: Family::default(),
+            ship: Family::new_with_constructor(seconds),
+        };
         let it = families.clone();
         registry.register("trail_events_shipped", "Events that are records in the store", it.shipped);
         registry.register("trail_events_filtered", "Events that the trail does not select", it.filtered);
@@ -189,11 +263,65 @@ impl TrailFamilies {
             Unit::Seconds,
             it.last_success,
         );
+        registry.register_with_unit(
+            "trail_oldest_unshipped_timestamp",
+            "When the oldest event came that is read and not in the store, since the Unix epoch; 0 if there is none",
+            Unit::Seconds,
+            it.oldest,
+        );
+        registry.register_with_unit(
+            "trail_backoff",
+            "How long the trail waits before it tries again; 0 while nothing has failed",
+            Unit::Seconds,
+            it.backoff,
+        );
+        registry.register_with_unit(
+            "trail_ship",
+            "What the step took by which a batch came to be in the store",
+            Unit::Seconds,
+            it.ship,
+        );
         families
     }
 }
 
+impl TrailFamilies {
+    fn forget(&self, label: &TrailLabel) {
+        for counters in [
+            &self.shipped,
+            &self.filtered,
+            &self.dropped,
+            &self.intents,
+            &self.log_files,
+            &self.stored,
+            &self.content,
+            &self.failures,
+        ] {
+            counters.remove(label);
+        }
+        self.queued.remove(label);
+        self.last_success.remove(label);
+        self.oldest.remove(label);
+        self.backoff.remove(label);
+        self.ship.remove(label);
+    }
+}
+
 impl TrailMetrics {
+    /// When the oldest event came that is not in the store.
+    pub(crate) fn oldest(&self, unix_ms: Option<i64>) {
+        let seconds = unix_ms.map_or(0.0, |ms| ms as f64 / 1000.0);
+        self.families.oldest.get_or_create(&self.label).set(seconds);
+    }
+
+    pub(crate) fn backoff(&self, backoff: Duration) {
+        self.families.backoff.get_or_create(&self.label).set(backoff.as_secs_f64());
+    }
+
+    pub(crate) fn ship_took(&self, time: Duration) {
+        self.families.ship.get_or_create(&self.label).observe(time.as_secs_f64());
+    }
+
     pub(crate) fn shipped(&self, shipped: &Shipped, now_unix_ms: i64) {
         let it = &self.families;
         if shipped.log.is_some() {

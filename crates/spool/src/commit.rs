@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    Appended, Cursors, Error, Ledger, Position, Reader, Result, Usage, Watermark, Writer, fs::Fs,
+    Appended, Cursors, Error, Ledger, Options, Position, Reader, Result, Usage, Watermark, Writer, fs::Fs,
     watermark::locked,
 };
 
@@ -98,6 +98,8 @@ struct Queue<L> {
     entries: usize,
     bounds: Bounds,
     release: bool,
+    /// The budget that is to be from now on.
+    budget: Option<u64>,
     closed: bool,
     /// Something was turned away since the queue had room.
     refused: bool,
@@ -123,6 +125,7 @@ struct Shared<L> {
     usage: Mutex<Usage>,
     watermark: Watermark,
     cursors: Cursors,
+    options: Options,
     fs: Arc<dyn Fs>,
     dir: PathBuf,
 }
@@ -148,6 +151,7 @@ impl<L: Ledger> Committer<L> {
             entries: 0,
             bounds,
             release: false,
+            budget: None,
             closed: false,
             refused: false,
         };
@@ -158,6 +162,7 @@ impl<L: Ledger> Committer<L> {
             usage: Mutex::new(writer.usage()),
             watermark: writer.watermark(),
             cursors: writer.cursors(),
+            options: writer.options().clone(),
             fs,
             dir: dir.clone(),
         });
@@ -234,6 +239,15 @@ impl<L: Ledger> Committer<L> {
         self.0.shared.work.notify_one();
     }
 
+    /// Changes the budget, which must go with the other sizes, from the next append on. What is there stays; if it is
+    /// more, appends meet [`Error::Full`] until enough of it is released.
+    pub fn set_budget(&self, bytes: u64) -> Result<()> {
+        Options { budget: bytes, ..self.0.shared.options.clone() }.validate()?;
+        locked(&self.0.shared.queue).budget = Some(bytes);
+        self.0.shared.work.notify_one();
+        Ok(())
+    }
+
     /// Up to where the log is durable.
     #[must_use]
     pub fn durable(&self) -> Position {
@@ -308,6 +322,13 @@ impl<L> Shared<L> {
     }
 }
 
+/// What the thread has to do next.
+struct Work<L> {
+    jobs: VecDeque<Job<L>>,
+    release: bool,
+    budget: Option<u64>,
+}
+
 struct Thread<L: Ledger> {
     shared: Arc<Shared<L>>,
     writer: Writer<L>,
@@ -322,7 +343,11 @@ enum Answer<L> {
 
 impl<L: Ledger> Thread<L> {
     fn run(mut self) {
-        while let Some((jobs, release)) = self.next() {
+        while let Some(Work { jobs, release, budget }) = self.next() {
+            if let Some(budget) = budget {
+                self.writer.set_budget(budget);
+                *locked(&self.shared.usage) = self.writer.usage();
+            }
             self.commit(jobs);
             if release {
                 let released = self.writer.release();
@@ -333,11 +358,12 @@ impl<L: Ledger> Thread<L> {
     }
 
     /// Waits for something to do; `None` when everything is done and nothing more comes.
-    fn next(&self) -> Option<(VecDeque<Job<L>>, bool)> {
+    fn next(&self) -> Option<Work<L>> {
         let mut queue = locked(&self.shared.queue);
         loop {
-            if !queue.jobs.is_empty() || queue.release {
-                return Some((std::mem::take(&mut queue.jobs), std::mem::take(&mut queue.release)));
+            if !queue.jobs.is_empty() || queue.release || queue.budget.is_some() {
+                let (jobs, release) = (std::mem::take(&mut queue.jobs), std::mem::take(&mut queue.release));
+                return Some(Work { jobs, release, budget: queue.budget.take() });
             }
             if queue.closed {
                 return None;

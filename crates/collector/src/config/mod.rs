@@ -47,6 +47,12 @@ pub struct Config {
     #[serde(default = "default_shutdown_timeout")]
     #[schemars(with = "String")]
     pub shutdown_timeout: SignedDuration,
+    /// What to log, unless the command line or `SIDETRAIL_LOG` says so: `error`, `warn`, `info`, `debug`, `trace`, or a
+    /// filter such as `info,sidetrail_collector::trail=debug`.
+    pub log: Option<String>,
+    /// What tells this text from another.
+    #[serde(skip)]
+    pub hash: String,
 }
 
 /// Where events are kept until they are in the bucket.
@@ -158,7 +164,10 @@ impl Config {
     pub fn parse(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        serde_norway::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source })
+        let mut config: Self = serde_norway::from_str(&text)
+            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source })?;
+        config.hash = crate::reload::hash(&text);
+        Ok(config)
     }
 
     /// Checks what the types cannot: ranges, and values that depend on each other.

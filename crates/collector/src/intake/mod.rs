@@ -10,6 +10,7 @@ mod session;
 mod sessions;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sidetrail_spool::{Committer, Error, Kind};
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) failed: CancellationToken,
     sessions: Sessions,
     tasks: TaskTracker,
+    /// How long a source may be away, milliseconds.
+    grace_ms: AtomicU64,
 }
 
 impl Intake {
@@ -75,12 +78,24 @@ impl Intake {
             failed,
             sessions: Sessions::default(),
             tasks: TaskTracker::new(),
+            grace_ms: AtomicU64::new(0),
         }))
     }
 
     /// Records as Incomplete, from now on until the end, what sources leave open for longer than `grace`.
     pub(crate) fn record_incomplete(&self, grace: Duration) {
-        self.0.tasks.spawn(emitter::run(Arc::clone(&self.0), grace));
+        self.set_grace(grace);
+        self.0.tasks.spawn(emitter::run(Arc::clone(&self.0)));
+    }
+
+    /// Changes how long a source may be away, from the next look on.
+    pub(crate) fn set_grace(&self, grace: Duration) {
+        self.0.grace_ms.store(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// The time as the collector sees it.
+    pub(crate) fn unix_ms(&self) -> i64 {
+        self.0.environment.unix_ms()
     }
 
     /// Set once nothing more is taken.
@@ -97,6 +112,10 @@ impl Intake {
 }
 
 impl Shared {
+    fn grace(&self) -> Duration {
+        Duration::from_millis(self.grace_ms.load(Ordering::Relaxed))
+    }
+
     /// The spool did not take a frame: says so to those whom it concerns beside the one who made it.
     fn not_taken(&self, error: &Error) {
         match error.kind() {

@@ -13,6 +13,7 @@ use sidetrail_wire::ingest::v1::{
     deliver_response,
 };
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use super::Shared;
@@ -153,6 +154,7 @@ impl Session {
                 batch.events.len()
             )));
         }
+        self.shared.metrics.batch(batch.events.len());
         let rendered = renderer
             .render(batch, self.shared.environment.unix_ms())
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
@@ -178,8 +180,10 @@ impl Session {
     ) -> Result<oneshot::Receiver<(u64, Result<Appended, Error>)>, Status> {
         let (tell, told) = oneshot::channel();
         let Frame { meta, body, last_sequence, room } = frame;
+        let (ack, began) = (self.shared.metrics.ack(), Instant::now());
         let done = move |result| {
             drop(room);
+            ack.observe(began.elapsed().as_secs_f64());
             // The stream may have ended meanwhile; the sender learns from the next welcome.
             let _ = tell.send((last_sequence, result));
         };

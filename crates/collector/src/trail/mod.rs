@@ -3,11 +3,13 @@
 mod batch;
 mod destination;
 mod open;
+mod roster;
 mod shipper;
 mod state;
 mod worker;
 
 pub(crate) use open::{Opener, forget_others};
+pub(crate) use roster::{Roster, Wakers};
 pub(crate) use shipper::Shipped;
 pub(crate) use state::Counts;
 pub(crate) use worker::Worker;

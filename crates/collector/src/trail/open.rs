@@ -1,9 +1,10 @@
 //! From the configuration of a trail to its running worker.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sidetrail_archive::key::{Home, Id};
+use sidetrail_archive::key::{Account, Home, Id, Region};
 use sidetrail_archive::manifest::PublishedKey;
 use sidetrail_archive::store::Store;
 use sidetrail_spool::Committer;
@@ -21,62 +22,108 @@ use crate::ledger::SharedLedger;
 use crate::metrics::Metrics;
 
 /// What trails need of their collector.
-pub(crate) struct Opener<'a> {
-    pub(crate) config: &'a Config,
+pub(crate) struct Opener {
+    /// As of the start; of the trails only what a caller gives counts.
+    pub(crate) account: Account,
+    pub(crate) region: Region,
+    pub(crate) directory: PathBuf,
     pub(crate) collector: Id,
-    pub(crate) committer: &'a Committer<SharedLedger>,
-    pub(crate) ledger: &'a SharedLedger,
-    pub(crate) metrics: &'a Metrics,
-    pub(crate) environment: &'a Arc<dyn Environment>,
+    pub(crate) committer: Committer<SharedLedger>,
+    pub(crate) ledger: SharedLedger,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) environment: Arc<dyn Environment>,
 }
 
-impl Opener<'_> {
-    /// Opens the destination and the state of a trail, and starts to ship.
-    pub(crate) fn start(&self, trail: &TrailConfig) -> Result<Worker, StartError> {
-        let Self { config, collector, committer, ledger, metrics, environment } = *self;
-        let name = trail.name.to_string();
+/// A trail whose destination and key can be used. Nothing is written yet.
+pub(crate) struct Prepared {
+    trail: Trail,
+    destination: StoreDestination,
+    name: String,
+    key: String,
+}
+
+impl Prepared {
+    /// The id of the key that signs.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Makes a running trail of this name go on as this.
+    pub(crate) fn take_over(self, worker: &Worker) {
+        worker.change(self.trail, self.destination);
+    }
+}
+
+impl Opener {
+    /// Opens the destination and the key of a trail.
+    pub(crate) fn prepare(&self, config: &TrailConfig) -> Result<Prepared, StartError> {
+        let name = config.name.to_string();
         let env = |variable: &str| std::env::var(variable).ok();
-        let store = Store::open_or_create(&trail.destination, &env)
+        let store = Store::open_or_create(&config.destination, &env)
             .map_err(|source| StartError::Destination { trail: name.clone(), source })?;
-        let signer = identity::signer(&config.spool.directory, trail.key.as_deref())?;
-        let home = Home::new(store.prefix().cloned(), config.account.clone());
+        let signer = identity::signer(&self.directory, config.key.as_deref())?;
+        let home = Home::new(store.prefix().cloned(), self.account.clone());
         let (key, object) = PublishedKey::seal(home.clone(), &*signer)
             .map_err(|source| StartError::PublicKey { trail: name.clone(), source })?;
-        let accepted = ledger.totals().accepted;
-        let progress = Progress::load(&committer.cursors(), &name, committer.durable(), accepted).map_err(
-            |error: StateError| StartError::Trail { trail: name.clone(), reason: crate::chain(&error) },
-        )?;
-        tracing::info!(
-            trail = name,
-            destination = store.name(),
-            key = %signer.key_id(),
-            queued = progress.queued(accepted),
-            "trail opened"
-        );
+        let key_id = signer.key_id().to_string();
+        tracing::info!(trail = name, destination = store.name(), key = key_id, "trail prepared");
+        let trail = Trail {
+            name: config.name.clone(),
+            home,
+            region: self.region.clone(),
+            collector: self.collector,
+            rotate: config.rotate.clone(),
+            signer,
+            public_key: (key, Bytes::from(object)),
+        };
+        let destination = StoreDestination::new(store, Handle::current());
+        Ok(Prepared { trail, destination, name, key: key_id })
+    }
 
+    /// Goes on with a trail, or begins it at the end of the log, while nothing else runs.
+    pub(crate) fn start(&self, prepared: Prepared) -> Result<Worker, StartError> {
+        let (accepted, end) = (self.ledger.totals().accepted, self.committer.durable());
+        let progress = Progress::load(&self.committer.cursors(), &prepared.name, end, accepted);
+        self.run(prepared, progress)
+    }
+
+    /// Begins a trail at the end of the log while events come in.
+    pub(crate) async fn add(&self, prepared: Prepared) -> Result<Worker, StartError> {
+        let name = prepared.name.clone();
+        let (committer, cursors) = (self.committer.clone(), self.committer.cursors());
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let (of_cursor, busy) = (name.clone(), |reason: String| StartError::Trail { trail: name, reason });
+        // On the commit thread the end of the log and the count of events are of the same moment, and no segment goes
+        // before the cursor is there to hold it.
+        let look = move |ledger: Result<&SharedLedger, sidetrail_spool::Error>| {
+            let loaded = ledger.map_err(StateError::from).and_then(|ledger| {
+                Progress::load(&cursors, &of_cursor, committer.durable(), ledger.totals().accepted)
+            });
+            let _ = tell.send(loaded);
+        };
+        if let Err(error) = self.committer.inspect(look) {
+            return Err(busy(crate::chain(&error)));
+        }
+        match told.await {
+            Ok(progress) => self.run(prepared, progress),
+            Err(_) => Err(busy("the spool is closed".to_owned())),
+        }
+    }
+
+    fn run(&self, prepared: Prepared, progress: Result<Progress, StateError>) -> Result<Worker, StartError> {
+        let Prepared { trail, destination, name, .. } = prepared;
+        let progress = progress
+            .map_err(|error| StartError::Trail { trail: name.clone(), reason: crate::chain(&error) })?;
+        tracing::info!(trail = name, queued = progress.queued(self.ledger.totals().accepted), "trail opened");
         let readers = {
-            let committer = committer.clone();
+            let committer = self.committer.clone();
             Box::new(move |position| committer.reader(position))
         };
-        let shipper = Shipper::new(
-            Trail {
-                name: trail.name.clone(),
-                home,
-                region: config.region.clone(),
-                collector,
-                rotate: trail.rotate.clone(),
-                signer,
-                public_key: (key, Bytes::from(object)),
-            },
-            StoreDestination::new(store, Handle::current()),
-            committer.cursors(),
-            readers,
-            progress,
-        );
-        let (ledger, release) = (ledger.clone(), committer.clone());
+        let shipper = Shipper::new(trail, destination, self.committer.cursors(), readers, progress);
+        let (ledger, release) = (self.ledger.clone(), self.committer.clone());
         let surroundings = Surroundings {
-            environment: Arc::clone(environment),
-            metrics: metrics.trail(&name),
+            environment: Arc::clone(&self.environment),
+            metrics: self.metrics.trail(&name),
             accepted: Box::new(move || ledger.totals().accepted),
             shipped: Box::new(move || release.release()),
         };
@@ -84,17 +131,21 @@ impl Opener<'_> {
     }
 }
 
-/// A trail that is not in the configuration any more must not hold back the spool for ever.
+/// A trail that is not in the configuration any more must not hold back the spool for ever, and nobody knows any more
+/// where its events were to go: what a running collector did not get to ship is given up, and said.
 pub(crate) fn forget_others(
     committer: &Committer<SharedLedger>,
     config: &Config,
+    accepted: u64,
 ) -> Result<(), sidetrail_spool::Error> {
     let cursors = committer.cursors();
     let known: Vec<_> =
         config.trails.iter().map(|trail| Progress::cursor_name(trail.name.as_str())).collect();
     for name in cursors.positions().into_keys().filter(|name| !known.contains(name)) {
-        tracing::warn!(
+        let given_up = Progress::left(&cursors, &name, accepted);
+        tracing::error!(
             cursor = name,
+            given_up,
             "a trail is gone from the configuration; what it had not shipped is given up"
         );
         cursors.remove(&name)?;
