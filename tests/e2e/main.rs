@@ -5,6 +5,8 @@ mod crash;
 mod demo;
 mod guarded;
 mod intents;
+mod reload;
 mod replay;
 mod store;
 mod tamper;
+mod tls;

@@ -22,6 +22,12 @@ pub struct Collector {
     process: Option<Process>,
     /// Lines of YAML under `rotate`, `spool` and the top, so that a test can set what it is about.
     settings: Settings,
+    /// Members of `listen` beside the socket and the probes.
+    listen: String,
+    /// What `trails` is, where it is not one trail.
+    trails: Option<String>,
+    /// Lines at the end.
+    more: String,
 }
 
 /// What a test may want different.
@@ -54,7 +60,41 @@ impl Collector {
     /// When there is no free port.
     pub fn new(directory: &Path, settings: Settings) -> Result<Self> {
         let health = free_address()?;
-        Ok(Self { directory: directory.to_owned(), store: None, health, process: None, settings })
+        let (listen, trails, more) = (String::new(), None, String::new());
+        let directory = directory.to_owned();
+        Ok(Self { directory, store: None, health, process: None, settings, listen, trails, more })
+    }
+
+    /// Says more about `listen`: members of a YAML flow mapping.
+    pub fn set_listen(&mut self, members: impl Into<String>) {
+        self.listen = members.into();
+    }
+
+    /// Says what `trails` is, as YAML on one line.
+    pub fn set_trails(&mut self, trails: impl Into<String>) {
+        self.trails = Some(trails.into());
+    }
+
+    /// Adds lines to the end of the configuration.
+    pub fn set_more(&mut self, lines: impl Into<String>) {
+        self.more = lines.into();
+    }
+
+    /// Changes other settings, for the next configuration that is written.
+    pub fn settings(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
+
+    /// Writes the configuration as it is set now, in one step, for a collector that runs.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn write_config(&self) -> Result<()> {
+        let (config, new) =
+            (self.directory.join("collector.yaml"), self.directory.join("collector.yaml.new"));
+        fs::write(&new, self.config())?;
+        Ok(fs::rename(new, config)?)
     }
 
     /// Ships to a bucket of `store` instead.
@@ -113,17 +153,23 @@ impl Collector {
     #[must_use]
     pub fn config(&self) -> String {
         let Settings { rotate_age, rotate_size, budget, segment, grace } = &self.settings;
+        let one = || {
+            let rotate = format!("{{ age: {rotate_age}, size: {rotate_size} }}");
+            format!("[{{ name: default, destination: '{}', rotate: {rotate} }}]", self.destination())
+        };
+        let trails = self.trails.clone().unwrap_or_else(one);
         format!(
             "account: '{ACCOUNT}'\nregion: eu-central-1\n\
-             listen: {{ socket: {}, health: '{}' }}\n\
+             listen: {{ socket: {}, health: '{}', {} }}\n\
              spool: {{ directory: {}, budget: {budget}, segment: {segment} }}\n\
              intents: {{ grace: {grace} }}\n\
-             trails: [{{ name: default, destination: '{}', rotate: {{ age: {rotate_age}, size: {rotate_size} }} }}]\n\
-             shutdown_timeout: 25s\n",
+             trails: {trails}\n\
+             shutdown_timeout: 25s\n{}",
             self.socket().display(),
             self.health,
+            self.listen,
             self.directory.join("spool").display(),
-            self.destination(),
+            self.more,
         )
     }
 
@@ -205,6 +251,17 @@ impl Collector {
             Some((name.split('{').next()?.to_owned(), value.parse().ok()?))
         };
         Ok(text.lines().filter(|text| !text.starts_with('#')).filter_map(line).collect())
+    }
+
+    /// The value of a metric with these labels, e.g. `sidetrail_connections_open{transport="tls"}`; 0 if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// When there are no metrics.
+    pub fn metric(&self, series: &str) -> Result<f64> {
+        let text = self.probe("/metrics")?.body;
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
+        Ok(value.unwrap_or(0.0))
     }
 
     /// Looks up a variable as the collector process sees it, for opening the same store.

@@ -320,6 +320,11 @@ impl Collector {
     }
 }
 
+/// Reads the files that a configuration names for TLS, as a start would.
+pub fn check_files(config: &Config) -> Result<(), TlsError> {
+    Gate::check(&config.listen).map(drop)
+}
+
 fn hooks(wakers: &Wakers, pressure: &Arc<Pressure>) -> Hooks {
     let wakers = Arc::clone(wakers);
     let (room, released) = (Arc::clone(pressure), Arc::clone(pressure));

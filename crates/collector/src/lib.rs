@@ -24,7 +24,7 @@ mod reload;
 mod serve;
 mod trail;
 
-pub use collector::{Collector, Ended, StartError};
+pub use collector::{Collector, Ended, StartError, check_files};
 pub use config::{Config, ConfigError};
 pub use environment::{Environment, System};
 pub use identity::IdentityError;

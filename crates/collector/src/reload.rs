@@ -65,9 +65,8 @@ pub(crate) fn keep_what_needs_a_restart(now: &Config, next: &mut Config) -> Vec<
 /// of a ConfigMap or a Secret.
 #[derive(Debug)]
 pub struct Watch {
-    file: PathBuf,
-    named: Vec<PathBuf>,
-    seen: Vec<State>,
+    /// The configuration file first, then what it names.
+    files: Vec<(PathBuf, State)>,
 }
 
 /// Device, inode, size and time of modification; `None` of a file that is not there.
@@ -77,34 +76,39 @@ impl Watch {
     /// Watches the configuration file and what `config` names, from how they are now on.
     #[must_use]
     pub fn new(file: &Path, config: &Config) -> Self {
-        let mut watch = Self { file: file.to_owned(), named: Vec::new(), seen: Vec::new() };
+        let mut watch = Self { files: vec![(file.to_owned(), state(file))] };
         watch.follow(config);
         watch
     }
 
-    /// Watches what `config` names instead.
+    /// Watches what `config` names instead of what another did. A file that both name is not looked at again: what has
+    /// happened to it meanwhile is still a change.
     pub fn follow(&mut self, config: &Config) {
         let tls = config.listen.tls.iter().flat_map(|tls| [&tls.certificate, &tls.key, &tls.client_ca]);
         let keys = config.trails.iter().filter_map(|trail| trail.key.as_ref());
-        self.named = tls.chain(keys).cloned().collect();
-        self.seen = self.look();
+        let mut known = std::mem::take(&mut self.files).into_iter();
+        self.files.extend(known.next());
+        let known: Vec<_> = known.collect();
+        for path in tls.chain(keys) {
+            let seen = known.iter().find(|(seen, _)| seen == path).map(|(_, state)| *state);
+            self.files.push((path.clone(), seen.unwrap_or_else(|| state(path))));
+        }
     }
 
     /// Whether anything is different from when it was last asked.
     pub fn changed(&mut self) -> bool {
-        let now = self.look();
-        let changed = now != self.seen;
-        self.seen = now;
+        let mut changed = false;
+        for (path, seen) in &mut self.files {
+            let now = state(path);
+            changed |= std::mem::replace(seen, now) != now;
+        }
         changed
     }
+}
 
-    fn look(&self) -> Vec<State> {
-        let state = |path: &PathBuf| {
-            let meta = fs::metadata(path).ok()?;
-            Some((meta.dev(), meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
-        };
-        std::iter::once(&self.file).chain(&self.named).map(state).collect()
-    }
+fn state(path: &Path) -> State {
+    let meta = fs::metadata(path).ok()?;
+    Some((meta.dev(), meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
 }
 
 /// What tells two configurations apart: half of the SHA-256 of the text, in hex.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use sidetrail_archive::key::{Account, Home, Id, Region};
@@ -20,6 +21,10 @@ use crate::environment::Environment;
 use crate::identity;
 use crate::ledger::SharedLedger;
 use crate::metrics::Metrics;
+
+/// A queue of the spool that is full has room a moment later, or the disk is stuck.
+const ATTEMPTS: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What trails need of their collector.
 pub(crate) struct Opener {
@@ -89,25 +94,30 @@ impl Opener {
 
     /// Begins a trail at the end of the log while events come in.
     pub(crate) async fn add(&self, prepared: Prepared) -> Result<Worker, StartError> {
-        let name = prepared.name.clone();
-        let (committer, cursors) = (self.committer.clone(), self.committer.cursors());
-        let (tell, told) = tokio::sync::oneshot::channel();
-        let (of_cursor, busy) = (name.clone(), |reason: String| StartError::Trail { trail: name, reason });
-        // On the commit thread the end of the log and the count of events are of the same moment, and no segment goes
-        // before the cursor is there to hold it.
-        let look = move |ledger: Result<&SharedLedger, sidetrail_spool::Error>| {
-            let loaded = ledger.map_err(StateError::from).and_then(|ledger| {
-                Progress::load(&cursors, &of_cursor, committer.durable(), ledger.totals().accepted)
-            });
-            let _ = tell.send(loaded);
-        };
-        if let Err(error) = self.committer.inspect(look) {
-            return Err(busy(crate::chain(&error)));
+        let closed = || sidetrail_spool::Error::Closed;
+        for _ in 0..ATTEMPTS {
+            let (tell, told) = tokio::sync::oneshot::channel();
+            let (name, committer, cursors) =
+                (prepared.name.clone(), self.committer.clone(), self.committer.cursors());
+            // On the commit thread the end of the log and the count of events are of the same moment, and no segment goes
+            // before the cursor is there to hold it.
+            let look = move |ledger: Result<&SharedLedger, sidetrail_spool::Error>| {
+                let loaded = ledger.map_err(StateError::from).and_then(|ledger| {
+                    Progress::load(&cursors, &name, committer.durable(), ledger.totals().accepted)
+                });
+                // Who asked has gone: there is no trail, and the next start forgets the cursor.
+                let _ = tell.send(loaded);
+            };
+            match self.committer.inspect(look) {
+                Ok(()) => {
+                    let progress = told.await.unwrap_or_else(|_| Err(closed().into()));
+                    return self.run(prepared, progress);
+                }
+                Err(sidetrail_spool::Error::Busy) => tokio::time::sleep(PAUSE).await,
+                Err(error) => return self.run(prepared, Err(error.into())),
+            }
         }
-        match told.await {
-            Ok(progress) => self.run(prepared, progress),
-            Err(_) => Err(busy("the spool is closed".to_owned())),
-        }
+        self.run(prepared, Err(sidetrail_spool::Error::Busy.into()))
     }
 
     fn run(&self, prepared: Prepared, progress: Result<Progress, StateError>) -> Result<Worker, StartError> {

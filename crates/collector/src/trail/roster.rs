@@ -80,13 +80,6 @@ impl Roster {
     /// Adds, changes and removes trails, so that there are those of the plan.
     pub(crate) async fn apply(&mut self, Plan(plan): Plan) -> Result<(), StartError> {
         let names: Vec<_> = plan.iter().map(|(config, _)| config.name.clone()).collect();
-        let (stay, leave) = std::mem::take(&mut self.running)
-            .into_iter()
-            .partition(|running: &Running| names.contains(&running.config.name));
-        self.running = stay;
-        for Running { config, worker, .. } in leave {
-            self.see_off(config.name.to_string(), worker);
-        }
         for (config, prepared) in plan {
             let key = prepared.key().to_owned();
             match self.running.iter_mut().find(|running| running.config.name == config.name) {
@@ -101,6 +94,14 @@ impl Roster {
                     self.run(config, key, worker);
                 }
             }
+        }
+        // Last: should the spool not take a new trail, none is gone.
+        let (stay, leave) = std::mem::take(&mut self.running)
+            .into_iter()
+            .partition(|running: &Running| names.contains(&running.config.name));
+        self.running = stay;
+        for Running { config, worker, .. } in leave {
+            self.see_off(config.name.to_string(), worker);
         }
         Ok(())
     }
