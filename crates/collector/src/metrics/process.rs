@@ -1,7 +1,8 @@
 //! The process as Linux sees it, under the names that every Prometheus client uses.
 
 use std::fs;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -51,7 +52,9 @@ impl Process {
         registry.register("process_max_fds", "Open file descriptors that there may be", max_fds.clone());
         registry.register("process_threads", "Threads", threads.clone());
         max_fds.set(open_files_limit().unwrap_or(0));
-        start.set(start_time().unwrap_or(0.0));
+        // The metrics are made when the process begins, and `/proc/stat` is not for everybody to read.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        start.set(now.as_secs_f64());
         Self { registry, cpu, resident, virtual_memory, fds, threads }
     }
 
@@ -59,7 +62,7 @@ impl Process {
     pub(super) fn now(&self) -> &Registry {
         if let Some(stat) = Stat::read() {
             // What has its own count is followed, not added to.
-            self.cpu.inner().store(stat.cpu_seconds.to_bits(), std::sync::atomic::Ordering::Relaxed);
+            self.cpu.inner().store(stat.cpu_seconds.to_bits(), Ordering::Relaxed);
             self.threads.set(stat.threads);
         }
         if let Some((resident, virtual_memory)) = memory() {
@@ -77,8 +80,6 @@ impl Process {
 struct Stat {
     cpu_seconds: f64,
     threads: u64,
-    /// Since the boot.
-    start_seconds: f64,
 }
 
 impl Stat {
@@ -93,7 +94,6 @@ impl Stat {
         Some(Self {
             cpu_seconds: (field(14)? + field(15)?) as f64 / TICKS,
             threads: field(20)?,
-            start_seconds: field(22)? as f64 / TICKS,
         })
     }
 }
@@ -115,12 +115,6 @@ fn open_files_limit() -> Option<u64> {
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
-fn start_time() -> Option<f64> {
-    let stat = fs::read_to_string("/proc/stat").ok()?;
-    let boot: f64 = stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
-    Some(boot + Stat::read()?.start_seconds)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,7 +123,7 @@ mod tests {
     fn stat_is_read_whatever_the_program_is_called() {
         let stat = "42 (a) b (c)) S 1 42 42 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 7 0 12345 1000 10";
         let stat = Stat::parse(stat).unwrap();
-        assert_eq!((stat.cpu_seconds, stat.threads, stat.start_seconds), (2.0, 7, 123.45));
+        assert_eq!((stat.cpu_seconds, stat.threads), (2.0, 7));
         assert!(Stat::parse("42 (a) S 1").is_none());
     }
 
