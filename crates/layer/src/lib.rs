@@ -123,7 +123,7 @@
 //! - `jwt`: `JwtVerifier` checks tokens against a JWKS file.
 //! - `mtls`: `PeerCertificate` says who a TLS client is.
 //! - `tls`: the sender reaches collectors at `https://host:port`, with certificates on both sides: see
-//!   [`SenderBuilder::tls`].
+//!   `SenderBuilder::tls`.
 //! - `grpc-messages`: gRPC messages are recorded by their descriptors.
 //!
 //! # Guides
@@ -173,6 +173,8 @@ mod service;
 mod sink;
 
 pub use sidetrail_record::{Record, Resource, UserIdentity};
+#[cfg(feature = "tls")]
+pub use sidetrail_wire::connect::ClientTls;
 
 #[cfg(feature = "mtls")]
 pub use self::identity::PeerCertificate;
@@ -181,9 +183,6 @@ pub use self::identity::{JwksError, JwksStatus, JwtAlgorithm, JwtVerifier, JwtVe
 #[cfg(feature = "axum")]
 pub use self::recorded::Recorded;
 #[cfg(feature = "grpc")]
-#[cfg(feature = "tls")]
-pub use sidetrail_wire::connect::ClientTls;
-
 pub use self::sender::{DEFAULT_COLLECTOR, Sender, SenderBuilder, ShutdownError, Stats};
 pub use self::{
     address::{ForwardedHeader, PeerAddr},
