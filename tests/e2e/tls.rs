@@ -21,6 +21,8 @@ use sidetrail_wire::connect::{Address, ClientTls};
 use sidetrail_wire::ingest::v1::deliver_response::Message;
 
 const SOURCE: [u8; 16] = [7; 16];
+/// Somebody beside it.
+const OTHER: [u8; 16] = [8; 16];
 const APP: &str = "spiffe://example.org/ns/prod/sa/orders";
 const COLLECTOR: &str = "spiffe://example.org/ns/prod/sa/collector";
 
@@ -53,8 +55,12 @@ fn listen(address: SocketAddr, authority: &Authority, server: &Identity, allowed
 
 /// A stream over TLS that was welcomed.
 async fn open(address: SocketAddr, tls: ClientTls) -> Result<Stream> {
+    open_as(SOURCE, address, tls).await
+}
+
+async fn open_as(source: [u8; 16], address: SocketAddr, tls: ClientTls) -> Result<Stream> {
     let address = Address::parse(&format!("https://{address}"))?.with_tls(Some(tls))?;
-    let mut stream = Stream::over(address.connect().await?, hello(SOURCE)).await?;
+    let mut stream = Stream::over(address.connect().await?, hello(source)).await?;
     ensure!(matches!(stream.receive().await?, Message::Welcome(_)), "no welcome");
     Ok(stream)
 }
@@ -156,7 +162,7 @@ fn who_is_not_allowed_does_not_get_in() -> Result<()> {
     ensure!(ran.status.code() == Some(2), "any collector will do: {ran:?}");
     let ran = send(address, &stranger.client(&good, None), &file)?;
     ensure!(ran.status.code() == Some(2), "the collector of a stranger was believed: {ran:?}");
-    // And who speaks no TLS.
+    // And who speaks no TLS: the connection may come up, for nobody has said anything yet.
     ensure!(
         run(async { Ok(Address::parse(&format!("http://{address}"))?.connect().await.is_err()) })
             .unwrap_or(true)
@@ -194,18 +200,19 @@ fn certificates_change_under_a_stream_that_goes_on() -> Result<()> {
         until(&collector, &reloads("failure"), 1.0)?;
         ensure!(collector.metric(expiry)? == end, "the certificate changed");
         record(&mut stream, 2).await?;
-        drop(open(address, old.client(&of_old, None)).await.context("the old certificate stays")?);
+        drop(open_as(OTHER, address, old.client(&of_old, None)).await.context("the old certificate stays")?);
 
-        // A whole change, with the authority of the clients. The open stream is another source's by now.
+        // A whole change, with the authority of the clients.
         let renewed = new.issue("server", &["127.0.0.1"])?;
         fs::copy(&renewed.certificate, &server.certificate)?;
         fs::copy(&renewed.key, &server.key)?;
         fs::copy(new.ca(), old.ca())?;
         until(&collector, &reloads("success"), 1.0)?;
         wait_for("the new certificate", START, || {
-            let opened = futures(open(address, new.client(&of_new, None)));
+            let opened = beside(open_as(OTHER, address, new.client(&of_new, None)));
             Ok(opened.ok().map(drop))
-        })
+        })?;
+        record(&mut stream, 3).await.context("the open stream goes on")
     })?;
     // Whom the old authority vouched for is a stranger now.
     ensure!(
@@ -216,7 +223,7 @@ fn certificates_change_under_a_stream_that_goes_on() -> Result<()> {
 }
 
 /// Runs a future beside the one that asks.
-fn futures<T: Send>(future: impl Future<Output = Result<T>> + Send) -> Result<T> {
+fn beside<T: Send>(future: impl Future<Output = Result<T>> + Send) -> Result<T> {
     std::thread::scope(|scope| scope.spawn(|| run(future)).join().expect("no panic"))
 }
 

@@ -91,10 +91,7 @@ impl Stat {
         // The name of the program may hold anything, spaces and parentheses too. After it comes field 3.
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-        Some(Self {
-            cpu_seconds: (field(14)? + field(15)?) as f64 / TICKS,
-            threads: field(20)?,
-        })
+        Some(Self { cpu_seconds: (field(14)? + field(15)?) as f64 / TICKS, threads: field(20)? })
     }
 }
 
