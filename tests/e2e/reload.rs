@@ -1,6 +1,7 @@
 //! A configuration that changes while the collector runs and events come in.
 
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::Duration;
 
@@ -260,4 +261,35 @@ fn a_second_signal_ends_at_once() -> Result<()> {
     collector.stop()?;
     ensure!(archive::event_ids(&collector)?.len() == 10, "all that was acked is in the store");
     Ok(())
+}
+
+#[test]
+fn the_service_manager_is_told() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("notify");
+    let manager = UnixDatagram::bind(&path)?;
+    manager.set_read_timeout(Some(START))?;
+    let mut collector = Collector::new(directory.path(), Settings::default())?;
+    collector.set_variable("NOTIFY_SOCKET", &path.display().to_string());
+    collector.set_variable("WATCHDOG_USEC", "200000");
+    collector.start()?;
+    let hears = |word: &str| -> Result<()> {
+        let mut buffer = [0; 4096];
+        loop {
+            let size = manager.recv(&mut buffer).with_context(|| format!("waiting for {word}"))?;
+            if String::from_utf8_lossy(&buffer[..size]).lines().any(|line| line == word) {
+                return Ok(());
+            }
+        }
+    };
+    hears("READY=1")?;
+    hears("WATCHDOG=1")?;
+    hears("WATCHDOG=1")?;
+    collector.process().context("it runs")?.hang_up()?;
+    hears("RELOADING=1")?;
+    hears("READY=1")?;
+    let process = collector.process().context("it runs")?;
+    process.terminate()?;
+    hears("STOPPING=1")?;
+    collector.stop()
 }

@@ -28,6 +28,8 @@ pub struct Collector {
     trails: Option<String>,
     /// Lines at the end.
     more: String,
+    /// Variables of the process.
+    variables: Vec<(String, String)>,
 }
 
 /// What a test may want different.
@@ -62,7 +64,22 @@ impl Collector {
         let health = free_address()?;
         let (listen, trails, more) = (String::new(), None, String::new());
         let directory = directory.to_owned();
-        Ok(Self { directory, store: None, health, process: None, settings, listen, trails, more })
+        Ok(Self {
+            directory,
+            store: None,
+            health,
+            process: None,
+            settings,
+            listen,
+            trails,
+            more,
+            variables: Vec::new(),
+        })
+    }
+
+    /// Sets a variable of the process, for the next start.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
     }
 
     /// Says more about `listen`: members of a YAML flow mapping.
@@ -143,7 +160,7 @@ impl Collector {
         fs::write(&config, self.config())?;
         let mut command = Command::new(tools::binary("sidetrail-collector")?);
         command.arg("--config").arg(&config);
-        for (name, value) in self.store.iter().flat_map(|(_, variables)| variables) {
+        for (name, value) in self.store.iter().flat_map(|(_, variables)| variables).chain(&self.variables) {
             command.env(name, value);
         }
         Process::spawn(command, &self.directory.join("collector.log"))

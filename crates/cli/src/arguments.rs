@@ -92,7 +92,7 @@ Examples:
   sidetrail send events.ndjson
   sidetrail send old-archive/*.json.gz --service aws.amazonaws.com
   my-cron-job | sidetrail send - --collector http://127.0.0.1:4319")]
-    Send(Send),
+    Send(Box<Send>),
     /// Make and show the keys that manifests are signed with.
     #[command(subcommand)]
     Keys(Keys),

@@ -33,6 +33,11 @@ struct TrailLabel {
     trail: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CodeLabel {
+    code: String,
+}
+
 /// What a page of metrics takes, about.
 const PAGE: usize = 16 << 10;
 
@@ -55,6 +60,7 @@ pub(crate) struct Metrics {
     pub(crate) connections: ConnectionMetrics,
     /// Of the configuration.
     pub(crate) reload: ReloadMetrics,
+    streams_ended: Family<CodeLabel, Counter>,
     ack: Histogram,
     batch_events: Histogram,
     given_up: Counter,
@@ -108,6 +114,7 @@ impl Metrics {
             trails,
             connections: ConnectionMetrics::register(&mut registry),
             reload: ReloadMetrics::register(&mut registry),
+            streams_ended: Family::default(),
             ack: seconds(),
             batch_events: sizes(),
             given_up: Counter::default(),
@@ -145,6 +152,11 @@ impl Metrics {
             Unit::Bytes,
             metrics.spool_budget.clone(),
         );
+        registry.register(
+            "streams_ended",
+            "Streams that ended, by gRPC's code; Ok after a goodbye",
+            metrics.streams_ended.clone(),
+        );
         registry.register_with_unit(
             "ack",
             "From taking a batch's frame to its being on disk",
@@ -168,6 +180,11 @@ impl Metrics {
 
     pub(crate) fn refused(&self) {
         self.refused.inc();
+    }
+
+    /// A stream ended. There are seventeen codes.
+    pub(crate) fn stream_ended(&self, code: tonic::Code) {
+        self.streams_ended.get_or_create(&CodeLabel { code: format!("{code:?}") }).inc();
     }
 
     /// A batch of so many events came.

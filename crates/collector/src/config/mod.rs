@@ -278,6 +278,28 @@ trails: [{ name: default, destination: s3://audit/logs }]
                 "listen.tcp 0.0.0.0:4319 is not a loop",
             ),
             ("socket: /run/sidetrail/collector.sock", "health: '127.0.0.1:1'", "listen needs socket or tcp"),
+            ("collector.sock", "collector.sock, socket_mode: 0660", "listen"),
+            ("collector.sock", "collector.sock, socket_mode: '0999'", "three octal digits"),
+            (
+                "socket: /run/sidetrail/collector.sock",
+                "tcp: '0.0.0.0:1', tls: { certificate: a, key: b, client_ca: c, allowed_peers: [] }",
+                "listen.tls.allowed_peers has 0 entries",
+            ),
+            (
+                "socket: /run/sidetrail/collector.sock",
+                "tcp: '0.0.0.0:1', tls: { certificate: a, key: b, client_ca: c, allowed_peers: ['spiffe://A/b'] }",
+                "must be *, spiffe://domain/path",
+            ),
+            (
+                "collector.sock",
+                "collector.sock, tls: { certificate: a, key: b, client_ca: c, allowed_peers: ['*'] }",
+                "listen.tls is of no use without listen.tcp",
+            ),
+            (
+                "collector.sock",
+                "collector.sock, limits: { connections: 0 }",
+                "listen.limits.connections is 0, allowed are 1 to 65536",
+            ),
             ("s3://audit/logs", "/b, rotate: { age: 0s }", "trails[0].rotate.age is 0s"),
             ("s3://audit/logs", "/b, rotate: { size: 1GiB }", "trails[0].rotate.size is 1"),
             (
@@ -300,6 +322,21 @@ trails: [{ name: default, destination: s3://audit/logs }]
             let message = with(from, to);
             assert!(message.contains(expected), "{message:?} does not say {expected:?}");
         }
+    }
+
+    #[test]
+    fn plaintext_leaves_the_host_only_when_it_is_asked_for() {
+        let listens = |listen: &str| {
+            let yaml = MINIMAL.replace("socket: /run/sidetrail/collector.sock", listen);
+            serde_norway::from_str::<Config>(&yaml).unwrap().problems().len()
+        };
+        assert_eq!(listens("tcp: '127.0.0.1:1'"), 0);
+        assert_eq!(listens("tcp: '[::1]:1'"), 0);
+        assert_eq!(listens("tcp: '192.0.2.1:1'"), 1);
+        assert_eq!(listens("tcp: '192.0.2.1:1', unencrypted_beyond_loopback: true"), 0);
+        let tls = "tls: { certificate: a, key: b, client_ca: c, allowed_peers: ['*'] }";
+        assert_eq!(listens(&format!("tcp: '192.0.2.1:1', {tls}")), 0);
+        assert_eq!(listens(&format!("tcp: '192.0.2.1:1', {tls}, unencrypted_beyond_loopback: true")), 1);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 pub(crate) use complete::Completion;
 
@@ -149,10 +149,12 @@ impl Ingest for Intake {
         // Every connection of ours has one.
         let link = request.extensions().get::<Arc<Link>>().cloned();
         let link = link.ok_or_else(|| Status::internal("the connection is not known"))?;
-        let peer = link.peer().to_string();
+        let (peer, metrics) = (link.peer().to_string(), Arc::clone(&self.0.metrics));
         let session = Session::new(Arc::clone(&self.0), link, request.into_inner(), answers.clone());
         self.0.tasks.spawn(async move {
-            if let Err(status) = session.run().await {
+            let ended = session.run().await;
+            metrics.stream_ended(ended.as_ref().map_or_else(Status::code, |()| Code::Ok));
+            if let Err(status) = ended {
                 tracing::info!(code = ?status.code(), reason = status.message(), peer, "stream ended");
                 // A sender that is gone does not need to know.
                 let _ = answers.send(Err(status)).await;

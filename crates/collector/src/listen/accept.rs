@@ -1,6 +1,7 @@
 //! Accepting: a place, then who it is, then a connection for the server.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -12,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Io, Link, Peer, Terms};
 use super::places::{Full, Origin, Place, Places};
+use super::quiet;
 use super::tls::{self, Tls, TlsError};
-use crate::config::Listen;
+use crate::config::{Listen, Names};
 use crate::metrics::{ConnectionMetrics, Transport};
 
 /// Connections that wait for the server to look at them.
@@ -109,26 +111,22 @@ impl Gate {
 
     fn place(&self, origin: Origin) -> Option<Place> {
         let limits = &self.rules().listen.limits;
-        match self.places.enter(origin, limits.connections, limits.connections_per_peer) {
-            Ok(place) => Some(place),
-            Err(Full::Total) => {
-                tracing::warn!(
-                    limit = limits.connections,
-                    "connection refused: listen.limits.connections are open"
-                );
-                self.metrics.refused().total();
-                None
-            }
-            Err(Full::PerPeer) => {
-                tracing::warn!(
-                    limit = limits.connections_per_peer,
-                    ?origin,
-                    "connection refused: listen.limits.connections_per_peer are open"
-                );
-                self.metrics.refused().per_peer();
-                None
-            }
+        let full = match self.places.enter(origin, limits.connections, limits.connections_per_peer) {
+            Ok(place) => return Some(place),
+            Err(full) => full,
+        };
+        let (key, limit) = match full {
+            Full::Total => ("listen.limits.connections", limits.connections),
+            Full::PerPeer => ("listen.limits.connections_per_peer", limits.connections_per_peer),
+        };
+        if quiet::allows() {
+            tracing::warn!(key, limit, ?origin, "connection refused: the limit is reached");
         }
+        match full {
+            Full::Total => self.metrics.refused().total(),
+            Full::PerPeer => self.metrics.refused().per_peer(),
+        }
+        None
     }
 
     fn admit_process(&self, stream: UnixStream) -> Option<Connection> {
@@ -141,47 +139,37 @@ impl Gate {
             }
         };
         let (uid, gid, pid) = (credentials.uid(), credentials.gid(), credentials.pid());
-        let peer = Peer::Process { uid, gid, pid };
-        if !self.rules().admit(&peer) {
-            tracing::warn!(%peer, "connection refused: not in listen.socket_peers");
-            self.metrics.refused().not_allowed();
-            return None;
-        }
         let place = self.place(Origin::User(uid))?;
-        Some(self.connection(Io::Unix(stream), peer, place, None, Transport::Unix))
+        self.connection(Io::Unix(stream), Peer::Process { uid, gid, pid }, place, None, Transport::Unix)
     }
 
     async fn admit_address(
         &self,
         stream: TcpStream,
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         place: Place,
     ) -> Option<Connection> {
         // Acks are small and waited for. Where it fails the connection is gone.
         let _ = stream.set_nodelay(true);
         let rules = self.rules();
         let Some(tls) = &rules.tls else {
-            return Some(self.connection(
-                Io::Tcp(stream),
-                Peer::Address(address),
-                place,
-                None,
-                Transport::Tcp,
-            ));
+            return self.connection(Io::Tcp(stream), Peer::Address(address), place, None, Transport::Tcp);
         };
-        let stream = match timeout(rules.listen.limits.handshake(), tls.acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                tracing::info!(%address, %error, "connection refused: the handshake failed");
-                match tls::is_refusal(&error) {
-                    true => self.metrics.refused().not_allowed(),
-                    false => self.metrics.refused().handshake(),
+        let within = rules.listen.limits.handshake();
+        let accepted = timeout(within, tls.acceptor.accept(stream)).await;
+        let accepted =
+            accepted.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "it took too long")));
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err(error) => {
+                if quiet::allows() {
+                    tracing::info!(%address, %error, "connection refused: the handshake failed");
                 }
-                return None;
-            }
-            Err(_) => {
-                tracing::info!(%address, "connection refused: the handshake took too long");
-                self.metrics.refused().handshake();
+                if tls::is_refusal(&error) {
+                    self.metrics.refused().not_allowed();
+                } else {
+                    self.metrics.refused().handshake();
+                }
                 return None;
             }
         };
@@ -193,15 +181,10 @@ impl Gate {
         let peer = Peer::Certificate { name, names, address };
         // Beyond what a clock can hold there is no end.
         let expires = Instant::now().checked_add(left);
-        let connection = self.connection(Io::Tls(Box::new(stream)), peer, place, expires, Transport::Tls);
-        // The rules may have changed during the handshake; who is held from now on is looked at with the next change.
-        if !self.rules().admit(connection.peer()) {
-            self.metrics.refused().not_allowed();
-            return None;
-        }
-        Some(connection)
+        self.connection(Io::Tls(Box::new(stream)), peer, place, expires, Transport::Tls)
     }
 
+    /// A connection, if its peer may have one.
     fn connection(
         &self,
         io: Io,
@@ -209,7 +192,7 @@ impl Gate {
         place: Place,
         expires: Option<Instant>,
         transport: Transport,
-    ) -> Connection {
+    ) -> Option<Connection> {
         let terms = Terms {
             idle: self.rules().listen.limits.idle(),
             expires,
@@ -217,12 +200,21 @@ impl Gate {
             _open: self.metrics.opened(transport),
             place,
         };
-        Connection::new(io, Link::new(peer), terms)
+        let connection = Connection::new(io, Link::new(peer), terms);
+        // Only now: it is among those that are looked at when the rules change.
+        if self.rules().admit(connection.peer()) {
+            return Some(connection);
+        }
+        if quiet::allows() {
+            tracing::warn!(peer = %connection.peer(), "connection refused: the peer is not allowed");
+        }
+        self.metrics.refused().not_allowed();
+        None
     }
 }
 
 impl Rules {
-    fn admitted<'a>(&self, names: &'a crate::config::Names) -> Option<&'a str> {
+    fn admitted<'a>(&self, names: &'a Names) -> Option<&'a str> {
         tls::admitted(&self.listen.tls.as_ref()?.allowed_peers, names)
     }
 

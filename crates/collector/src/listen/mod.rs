@@ -8,6 +8,7 @@
 mod accept;
 mod connection;
 mod places;
+mod quiet;
 mod socket;
 mod tls;
 

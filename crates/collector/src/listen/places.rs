@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn places_are_bounded_in_all_and_for_each() {
         let places = Arc::new(Places::default());
-        let enter = |uid| places.enter(Origin::User(uid), 3, 2).map_err(|full| full);
+        let enter = |uid| places.enter(Origin::User(uid), 3, 2);
         let (one, two) = (enter(1).unwrap(), enter(1).unwrap());
         assert_eq!(enter(1).unwrap_err(), Full::PerPeer);
         let other = enter(2).unwrap();

@@ -16,6 +16,7 @@ use tokio_rustls::rustls::{
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::quiet;
 use crate::config::{self, Names, PeerPattern, is_spiffe_id};
 
 /// The files for TLS cannot be used.
@@ -158,7 +159,10 @@ impl ClientCertVerifier for Allowed {
         let verified = self.of_authorities.verify_client_cert(end_entity, intermediates, now)?;
         let (names, _) = identity(end_entity).ok_or(CertificateError::BadEncoding)?;
         if admitted(&self.patterns, &names).is_none() {
-            tracing::warn!(spiffe = names.spiffe, dns = ?names.dns, "peer is not in listen.tls.allowed_peers");
+            if quiet::allows() {
+                let Names { spiffe, dns } = &names;
+                tracing::warn!(spiffe, ?dns, "peer is not in listen.tls.allowed_peers");
+            }
             return Err(CertificateError::ApplicationVerificationFailure.into());
         }
         Ok(verified)

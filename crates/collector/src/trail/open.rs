@@ -45,6 +45,8 @@ pub(crate) struct Prepared {
     destination: StoreDestination,
     name: String,
     key: String,
+    /// The destination by name.
+    place: String,
 }
 
 impl Prepared {
@@ -55,6 +57,12 @@ impl Prepared {
 
     /// Makes a running trail of this name go on as this.
     pub(crate) fn take_over(self, worker: &Worker) {
+        tracing::info!(
+            trail = self.name,
+            destination = self.place,
+            key = self.key,
+            "trail changes after the batch that it is at"
+        );
         worker.change(self.trail, self.destination);
     }
 }
@@ -71,7 +79,6 @@ impl Opener {
         let (key, object) = PublishedKey::seal(home.clone(), &*signer)
             .map_err(|source| StartError::PublicKey { trail: name.clone(), source })?;
         let key_id = signer.key_id().to_string();
-        tracing::info!(trail = name, destination = store.name(), key = key_id, "trail prepared");
         let trail = Trail {
             name: config.name.clone(),
             home,
@@ -81,8 +88,9 @@ impl Opener {
             signer,
             public_key: (key, Bytes::from(object)),
         };
+        let place = store.name().to_owned();
         let destination = StoreDestination::new(store, Handle::current());
-        Ok(Prepared { trail, destination, name, key: key_id })
+        Ok(Prepared { trail, destination, name, key: key_id, place })
     }
 
     /// Goes on with a trail, or begins it at the end of the log, while nothing else runs.
@@ -121,10 +129,11 @@ impl Opener {
     }
 
     fn run(&self, prepared: Prepared, progress: Result<Progress, StateError>) -> Result<Worker, StartError> {
-        let Prepared { trail, destination, name, .. } = prepared;
+        let Prepared { trail, destination, name, key, place } = prepared;
         let progress = progress
             .map_err(|error| StartError::Trail { trail: name.clone(), reason: crate::chain(&error) })?;
-        tracing::info!(trail = name, queued = progress.queued(self.ledger.totals().accepted), "trail opened");
+        let queued = progress.queued(self.ledger.totals().accepted);
+        tracing::info!(trail = name, destination = place, key, queued, "trail opened");
         let readers = {
             let committer = self.committer.clone();
             Box::new(move |position| committer.reader(position))
@@ -153,11 +162,18 @@ pub(crate) fn forget_others(
         config.trails.iter().map(|trail| Progress::cursor_name(trail.name.as_str())).collect();
     for name in cursors.positions().into_keys().filter(|name| !known.contains(name)) {
         let given_up = Progress::left(&cursors, &name, accepted);
-        tracing::error!(
-            cursor = name,
-            given_up,
-            "a trail is gone from the configuration; what it had not shipped is given up"
-        );
+        if given_up == Some(0) {
+            tracing::info!(
+                cursor = name,
+                "a trail is gone from the configuration; it had shipped everything"
+            );
+        } else {
+            tracing::error!(
+                cursor = name,
+                given_up,
+                "a trail is gone from the configuration; what it had not shipped is given up"
+            );
+        }
         cursors.remove(&name)?;
     }
     Ok(())

@@ -85,7 +85,6 @@ impl Roster {
             match self.running.iter_mut().find(|running| running.config.name == config.name) {
                 Some(running) if running.config == config && running.key == key => {}
                 Some(running) => {
-                    tracing::info!(trail = %config.name, "trail changes after the batch that it is at");
                     prepared.take_over(&running.worker);
                     (running.config, running.key) = (config, key);
                 }
