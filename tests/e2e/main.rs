@@ -7,6 +7,8 @@ mod failures;
 mod guarded;
 mod intents;
 mod protection;
+mod reload;
 mod replay;
 mod store;
 mod tamper;
+mod tls;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -19,27 +20,40 @@ use crate::Collector;
 ///
 /// When the bucket or a log file in it cannot be read.
 pub fn records(collector: &Collector) -> Result<Vec<Value>> {
-    with_bucket(collector, |bucket| {
-        let mut keys = Vec::new();
-        bucket.list("", &mut |entry| {
-            keys.push(entry.key.to_owned());
-            ControlFlow::Continue(())
-        })?;
-        let mut records = Vec::new();
-        for key in keys.iter().filter(|key| key.parse::<LogKey>().is_ok()) {
-            let read = read_records(bucket.open(key)?, MAX_CONTENT, |text| {
-                match serde_json::from_str(text) {
-                    Ok(record) => records.push(record),
-                    Err(error) => return ControlFlow::Break(error),
-                }
-                ControlFlow::Continue(())
-            });
-            if let ControlFlow::Break(error) = read.with_context(|| key.clone())? {
-                return Err(error).context(key.clone());
+    with_bucket(collector, records_in)
+}
+
+/// The eventID of every record in a local directory, in no order.
+///
+/// # Errors
+///
+/// As [`records`].
+pub fn event_ids_in(directory: &Path) -> Result<Vec<String>> {
+    let records = with_store(&directory.display().to_string(), &|_| None, records_in)?;
+    let id = |record: Value| Ok(record["eventID"].as_str().context("a record without eventID")?.to_owned());
+    records.into_iter().map(id).collect()
+}
+
+fn records_in(bucket: &dyn Bucket) -> Result<Vec<Value>> {
+    let mut keys = Vec::new();
+    bucket.list("", &mut |entry| {
+        keys.push(entry.key.to_owned());
+        ControlFlow::Continue(())
+    })?;
+    let mut records = Vec::new();
+    for key in keys.iter().filter(|key| key.parse::<LogKey>().is_ok()) {
+        let read = read_records(bucket.open(key)?, MAX_CONTENT, |text| {
+            match serde_json::from_str(text) {
+                Ok(record) => records.push(record),
+                Err(error) => return ControlFlow::Break(error),
             }
+            ControlFlow::Continue(())
+        });
+        if let ControlFlow::Break(error) = read.with_context(|| key.clone())? {
+            return Err(error).context(key.clone());
         }
-        Ok(records)
-    })
+    }
+    Ok(records)
 }
 
 /// How often each eventID occurs.
@@ -66,8 +80,15 @@ pub fn verify(collector: &Collector) -> Result<Report> {
 }
 
 fn with_bucket<T>(collector: &Collector, look: impl FnOnce(&dyn Bucket) -> Result<T>) -> Result<T> {
+    with_store(&collector.destination(), &|name| collector.variable(name), look)
+}
+
+fn with_store<T>(
+    location: &str,
+    variable: &dyn Fn(&str) -> Option<String>,
+    look: impl FnOnce(&dyn Bucket) -> Result<T>,
+) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let store = Store::open(&collector.destination(), &|name| collector.variable(name))?;
-    let bucket = store.bucket(runtime.handle().clone());
+    let bucket = Store::open(location, &variable)?.bucket(runtime.handle().clone());
     look(&*bucket)
 }

@@ -24,6 +24,14 @@ pub struct Collector {
     trail: String,
     /// Lines of YAML under `rotate`, `spool` and the top, so that a test can set what it is about.
     settings: Settings,
+    /// Members of `listen` beside the socket and the probes.
+    listen: String,
+    /// What `trails` is, where it is not one trail.
+    trails: Option<String>,
+    /// Lines at the end.
+    more: String,
+    /// Variables of the process.
+    variables: Vec<(String, String)>,
 }
 
 /// What a test may want different.
@@ -56,8 +64,57 @@ impl Collector {
     /// When there is no free port.
     pub fn new(directory: &Path, settings: Settings) -> Result<Self> {
         let health = free_address()?;
-        let (directory, trail) = (directory.to_owned(), String::new());
-        Ok(Self { directory, store: None, health, process: None, trail, settings })
+        let (listen, trails, more) = (String::new(), None, String::new());
+        let directory = directory.to_owned();
+        Ok(Self {
+            directory,
+            store: None,
+            health,
+            process: None,
+            trail: String::new(),
+            settings,
+            listen,
+            trails,
+            more,
+            variables: Vec::new(),
+        })
+    }
+
+    /// Sets a variable of the process, for the next start.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Says more about `listen`: members of a YAML flow mapping.
+    pub fn set_listen(&mut self, members: impl Into<String>) {
+        self.listen = members.into();
+    }
+
+    /// Says what `trails` is, as YAML on one line.
+    pub fn set_trails(&mut self, trails: impl Into<String>) {
+        self.trails = Some(trails.into());
+    }
+
+    /// Adds lines to the end of the configuration.
+    pub fn set_more(&mut self, lines: impl Into<String>) {
+        self.more = lines.into();
+    }
+
+    /// Changes other settings, for the next configuration that is written.
+    pub fn settings(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
+
+    /// Writes the configuration as it is set now, in one step, for a collector that runs.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn write_config(&self) -> Result<()> {
+        let (config, new) =
+            (self.directory.join("collector.yaml"), self.directory.join("collector.yaml.new"));
+        fs::write(&new, self.config())?;
+        Ok(fs::rename(new, config)?)
     }
 
     /// Ships to a bucket of `store` instead.
@@ -126,7 +183,7 @@ impl Collector {
         fs::write(&config, self.config())?;
         let mut command = Command::new(tools::binary("sidetrail-collector")?);
         command.arg("--config").arg(&config);
-        for (name, value) in self.store.iter().flat_map(|(_, variables)| variables) {
+        for (name, value) in self.store.iter().flat_map(|(_, variables)| variables).chain(&self.variables) {
             command.env(name, value);
         }
         Process::spawn(command, &self.directory.join("collector.log"))
@@ -136,18 +193,27 @@ impl Collector {
     #[must_use]
     pub fn config(&self) -> String {
         let Settings { rotate_age, rotate_size, budget, segment, grace } = &self.settings;
+        let one = || {
+            let rotate = format!("{{ age: {rotate_age}, size: {rotate_size} }}");
+            format!(
+                "[{{ name: default, destination: '{}', rotate: {rotate}{} }}]",
+                self.destination(),
+                self.trail
+            )
+        };
+        let trails = self.trails.clone().unwrap_or_else(one);
         format!(
             "account: '{ACCOUNT}'\nregion: eu-central-1\n\
-             listen: {{ socket: {}, health: '{}' }}\n\
+             listen: {{ socket: {}, health: '{}', {} }}\n\
              spool: {{ directory: {}, budget: {budget}, segment: {segment} }}\n\
              intents: {{ grace: {grace} }}\n\
-             trails: [{{ name: default, destination: '{}', rotate: {{ age: {rotate_age}, size: {rotate_size} }}{} }}]\n\
-             shutdown_timeout: 25s\n",
+             trails: {trails}\n\
+             shutdown_timeout: 25s\n{}",
             self.socket().display(),
             self.health,
+            self.listen,
             self.directory.join("spool").display(),
-            self.destination(),
-            self.trail,
+            self.more,
         )
     }
 
@@ -229,6 +295,17 @@ impl Collector {
             Some((name.split('{').next()?.to_owned(), value.parse().ok()?))
         };
         Ok(text.lines().filter(|text| !text.starts_with('#')).filter_map(line).collect())
+    }
+
+    /// The value of a metric with these labels, e.g. `sidetrail_connections_open{transport="tls"}`; 0 if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// When there are no metrics.
+    pub fn metric(&self, series: &str) -> Result<f64> {
+        let text = self.probe("/metrics")?.body;
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
+        Ok(value.unwrap_or(0.0))
     }
 
     /// Looks up a variable as the collector process sees it, for opening the same store.

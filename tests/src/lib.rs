@@ -25,6 +25,7 @@
 //! ```
 
 pub mod archive;
+pub mod authority;
 pub mod collector;
 pub mod guarded;
 pub mod http;
@@ -35,6 +36,7 @@ pub mod sender;
 pub mod tools;
 mod wait;
 
+pub use authority::Authority;
 pub use collector::Collector;
 pub use guarded::Guarded;
 pub use process::Process;

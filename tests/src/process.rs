@@ -156,6 +156,16 @@ impl Process {
         Ok(())
     }
 
+    /// Asks the program to look at its configuration again: SIGHUP.
+    ///
+    /// # Errors
+    ///
+    /// When the signal cannot be sent.
+    pub fn hang_up(&self) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::HUP)
+            .with_context(|| format!("cannot signal {}", self.name))
+    }
+
     /// Ends the program on the spot: SIGKILL. It is gone on return.
     ///
     /// # Errors

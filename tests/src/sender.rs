@@ -54,7 +54,15 @@ impl Stream {
     ///
     /// When the collector does not answer.
     pub async fn open(socket: &Path, first: deliver_request::Message) -> Result<Self> {
-        let channel = connect(socket).await?;
+        Self::over(connect(socket).await?, first).await
+    }
+
+    /// Opens a stream over a connection and sends `first`.
+    ///
+    /// # Errors
+    ///
+    /// When the collector does not answer.
+    pub async fn over(channel: Channel, first: deliver_request::Message) -> Result<Self> {
         let (requests, stream) = mpsc::channel(IN_FLIGHT);
         requests.send(DeliverRequest { message: Some(first) }).await?;
         let responses = IngestClient::new(channel).deliver(ReceiverStream::new(stream)).await?.into_inner();

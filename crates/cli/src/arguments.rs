@@ -8,7 +8,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use jiff::Timestamp;
 
-use crate::send::address::{Address, DEFAULT_COLLECTOR};
+use sidetrail_wire::connect::{Address, ClientTls, DEFAULT_COLLECTOR};
+
 use crate::time;
 
 /// The most objects that are read at the same time.
@@ -93,7 +94,7 @@ Examples:
   sidetrail send events.ndjson
   sidetrail send old-archive/*.json.gz --service aws.amazonaws.com
   my-cron-job | sidetrail send - --collector http://127.0.0.1:4319")]
-    Send(Send),
+    Send(Box<Send>),
     /// Make and show the keys that manifests are signed with.
     #[command(subcommand)]
     Keys(Keys),
@@ -141,10 +142,12 @@ pub(crate) struct Send {
     /// Log files or NDJSON, plain or gzip; - is standard input.
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// Where the collector listens: unix:/path or http://host:port.
+    /// Where the collector listens: unix:/path, http://host:port or https://host:port.
     #[arg(long, value_name = "ADDR", env = "SIDETRAIL_COLLECTOR", default_value = DEFAULT_COLLECTOR)]
     #[arg(value_parser = Address::parse)]
     pub(crate) collector: Address,
+    #[command(flatten)]
+    pub(crate) tls: Tls,
     /// What the records are from, as the manifests name it.
     #[arg(long, value_name = "NAME", default_value = "sidetrail-send", value_parser = name)]
     pub(crate) service: String,
@@ -157,6 +160,31 @@ pub(crate) struct Send {
     /// Print the summary as one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What an https collector is believed by, and what we prove ourselves with: PEM files.
+#[derive(Debug, Args)]
+pub(crate) struct Tls {
+    /// Certificates of the authorities that may vouch for an https collector.
+    #[arg(long, value_name = "FILE", env = "SIDETRAIL_COLLECTOR_CA")]
+    ca: Option<PathBuf>,
+    /// Client certificate for an https collector.
+    #[arg(long, value_name = "FILE", env = "SIDETRAIL_COLLECTOR_CERTIFICATE")]
+    certificate: Option<PathBuf>,
+    /// Private key of that certificate.
+    #[arg(long, value_name = "FILE", env = "SIDETRAIL_COLLECTOR_KEY")]
+    key: Option<PathBuf>,
+    /// SPIFFE id that the collector must have, where its certificate is not for the host of the address.
+    #[arg(long, value_name = "ID", env = "SIDETRAIL_COLLECTOR_ID")]
+    collector_id: Option<String>,
+}
+
+impl Tls {
+    fn files(&self) -> Option<ClientTls> {
+        let Self { ca, certificate, key, collector_id } = self;
+        let (ca, certificate, key) = (ca.clone()?, certificate.clone()?, key.clone()?);
+        Some(ClientTls { ca, certificate, key, id: collector_id.clone() })
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -212,7 +240,14 @@ pub(crate) fn parse() -> Result<Command, clap::Error> {
 }
 
 /// What takes more than one argument to see.
-fn check(command: Command) -> Result<Command, clap::Error> {
+fn check(mut command: Command) -> Result<Command, clap::Error> {
+    if let Command::Send(send) = &mut command {
+        let reachable = send.collector.clone().with_tls(send.tls.files());
+        send.collector = reachable.map_err(|error| {
+            Arguments::command()
+                .error(ErrorKind::MissingRequiredArgument, format!("{error}: --ca, --certificate and --key"))
+        })?;
+    }
     let range = match &command {
         Command::Verify(Verify { from, to, .. }) | Command::Cat(Cat { from, to, .. }) => {
             time::Range { from: *from, to: *to }
@@ -283,6 +318,8 @@ mod tests {
             "sidetrail verify a --from soon",
             "sidetrail cat a --from -1h --to -2h",
             "sidetrail send a --collector somewhere",
+            "sidetrail send a --collector https://a:1",
+            "sidetrail send a --collector https://a:1 --ca a --key b",
             "sidetrail send a --timeout 0s",
             "sidetrail send a --timeout -1s",
             "sidetrail frobnicate",

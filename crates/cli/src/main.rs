@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     let ended = match command {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Cat(arguments) => cat::run(&arguments),
-        Command::Send(arguments) => send::run(arguments),
+        Command::Send(arguments) => send::run(*arguments),
         Command::Keys(Keys::Generate(arguments)) => keys::generate(&arguments),
         Command::Keys(Keys::Show(arguments)) => keys::show(&arguments),
         Command::Version => print::out(format_args!("sidetrail {}\n", env!("CARGO_PKG_VERSION")))

@@ -1,7 +1,7 @@
 //! A running collector: opens everything in the order in which it can fail, and closes it in reverse.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use sidetrail_archive::manifest::MakeError;
@@ -9,7 +9,6 @@ use sidetrail_archive::store::OpenError;
 use sidetrail_spool::{Bounds, Committer, Hooks, Options, OsFs, Writer};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,12 +18,13 @@ use crate::health::{self, Health};
 use crate::identity::{self, IdentityError};
 use crate::intake::{Completion, Intake};
 use crate::ledger::SharedLedger;
-use crate::listen::{SocketFile, bind_socket};
+use crate::listen::{Gate, SocketFile, TlsError, bind_socket};
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
+use crate::reload::{self, ReloadError};
 use crate::selection::{Choosers, Selection};
 use crate::space::{self, Space};
-use crate::trail::{Opener, Worker};
+use crate::trail::{Opener, Roster, Wakers, Worker};
 use crate::{serve, trail};
 
 /// How often a shutdown looks whether the trails are through.
@@ -72,6 +72,9 @@ pub enum StartError {
         /// What is wrong.
         source: MakeError,
     },
+    /// The files for TLS.
+    #[error("listen.tls cannot be used")]
+    Tls(#[from] TlsError),
     /// An address is taken or not ours.
     #[error("cannot listen on {address}")]
     Listen {
@@ -99,7 +102,14 @@ pub struct Ended {
 pub struct Collector {
     committer: Committer<SharedLedger>,
     ledger: SharedLedger,
-    trails: Vec<(String, Worker)>,
+    trails: Roster,
+    /// What it goes by.
+    config: Config,
+    /// Whether a change of it waits for a restart.
+    pending: Vec<&'static str>,
+    gate: Arc<Gate>,
+    metrics: Arc<Metrics>,
+    selection: Arc<Selection>,
     intake: Intake,
     failed: CancellationToken,
     end: CancellationToken,
@@ -107,8 +117,6 @@ pub struct Collector {
     health_address: Option<std::net::SocketAddr>,
     _socket: Option<SocketFile>,
 }
-
-type Wakers = Arc<Mutex<Vec<Box<dyn Fn() + Send>>>>;
 
 impl Collector {
     /// Opens the spool, goes on with what is in it, and listens. Must be called on a multi-threaded tokio runtime.
@@ -133,27 +141,26 @@ impl Collector {
         let metrics = Arc::new(Metrics::new());
         let failed = CancellationToken::new();
         let collector = identity::collector_id(&directory, &*environment)?;
-        trail::forget_others(&committer, &config).map_err(spool_error)?;
+        trail::forget_others(&committer, &config, ledger.totals().accepted).map_err(spool_error)?;
+        let gate = Gate::new(Gate::check(&config.listen)?, metrics.connections.clone());
         let opener = Opener {
-            config: &config,
+            account: config.account.clone(),
+            region: config.region.clone(),
+            directory: directory.clone(),
             collector,
-            committer: &committer,
-            ledger: &ledger,
-            metrics: &metrics,
-            environment: &environment,
+            committer: committer.clone(),
+            ledger: ledger.clone(),
+            metrics: Arc::clone(&metrics),
+            environment: Arc::clone(&environment),
         };
-        let mut trails = Vec::new();
-        for trail in &config.trails {
-            let worker = opener.start(trail)?;
-            let mut wakers = wakers.lock().unwrap_or_else(PoisonError::into_inner);
-            wakers.push(Box::new(worker.waker()));
-            trails.push((trail.name.to_string(), worker));
-        }
+        let mut trails = Roster::new(opener, wakers);
+        trails.start(&config.trails)?;
 
         let completion =
             Completion { account: config.account.clone(), region: config.region.clone(), collector };
+        metrics.reload.took(&config.hash, 0, environment.unix_ms());
         let intake = Intake::new(
-            (completion, selection),
+            (completion, Arc::clone(&selection)),
             committer.clone(),
             ledger.clone(),
             environment,
@@ -165,6 +172,11 @@ impl Collector {
             committer,
             ledger,
             trails,
+            config,
+            pending: Vec::new(),
+            gate,
+            metrics,
+            selection,
             intake,
             failed,
             end: CancellationToken::new(),
@@ -172,8 +184,8 @@ impl Collector {
             health_address: None,
             _socket: None,
         };
-        this.listen(&config, metrics, pressure).await?;
-        this.intake.record_incomplete(config.intents.grace());
+        this.listen(pressure).await?;
+        this.intake.record_incomplete(this.config.intents.grace());
         Ok(this)
     }
 
@@ -189,6 +201,59 @@ impl Collector {
         self.failed.cancelled().await;
     }
 
+    /// What it goes by now: the configuration that it was last given, but for what needs a restart.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Goes by another configuration from now on, as far as that goes without a restart. If anything in it cannot be used
+    /// the old one stays in force as a whole.
+    ///
+    /// Trails come, go and change; a batch that was decided is stored where it was to be. A trail that is removed ships
+    /// what had come, for at most ten minutes. Connections go on, but for those of peers that are no longer allowed.
+    pub async fn reload(&mut self, config: Result<Config, ConfigError>) -> Result<(), ReloadError> {
+        let result = match config {
+            Ok(config) => self.take_over(config).await,
+            Err(error) => Err(error.into()),
+        };
+        match &result {
+            Ok(()) => self.metrics.reload.succeeded(),
+            Err(_) => self.metrics.reload.failed(),
+        }
+        result
+    }
+
+    async fn take_over(&mut self, mut config: Config) -> Result<(), ReloadError> {
+        config.check()?;
+        let pending = reload::keep_what_needs_a_restart(&self.config, &mut config);
+        // With the old values for what has to wait, the rest may not fit any more.
+        config.check()?;
+        let rules = Gate::check(&config.listen)?;
+        let trails = self.trails.plan(&config.trails)?;
+        let choosers = Choosers::of(&config)?;
+        self.committer.set_budget(config.spool.budget.as_u64())?;
+        // From here on nothing is turned down but by the spool, which then has failed for good.
+        // Selectors first: a trail that is added finds itself in the frames from its beginning on.
+        self.selection.set(choosers);
+        self.trails.apply(trails).await?;
+        self.gate.change(rules);
+        self.intake.set_grace(config.intents.grace());
+        if !pending.is_empty() && pending != self.pending {
+            tracing::warn!(keys = ?pending, "these changes of the configuration need a restart");
+        }
+        self.metrics.reload.took(&config.hash, pending.len(), self.intake.unix_ms());
+        self.pending = pending;
+        self.config = config;
+        Ok(())
+    }
+
+    /// Looks after what takes its time, such as trails that were removed. Call it every few seconds.
+    pub fn look_after(&mut self) {
+        self.trails.look_after();
+        self.metrics.reload.unsettled(self.trails.unsettled());
+    }
+
     /// Takes nothing more, acks what was taken, and ships what it can before `timeout` is over.
     pub async fn shutdown(self, timeout: Duration) -> Ended {
         let deadline = Instant::now() + timeout;
@@ -196,22 +261,17 @@ impl Collector {
             tracing::warn!("streams are still open at the deadline");
         }
         self.end.cancel();
-        for (_, worker) in &self.trails {
-            worker.drain();
-        }
-        let finished = |(_, worker): &(String, Worker)| worker.is_finished();
-        while !self.trails.iter().all(finished) && Instant::now() < deadline {
+        self.trails.workers().for_each(Worker::drain);
+        while !self.trails.workers().all(Worker::is_finished) && Instant::now() < deadline {
             tokio::time::sleep(DRAIN_POLL).await;
         }
-        for (_, worker) in &self.trails {
-            worker.stop();
-        }
+        self.trails.workers().for_each(Worker::stop);
         self.servers.close();
         let _ = tokio::time::timeout(DRAIN_POLL * 10, self.servers.wait()).await;
 
         let accepted = self.ledger.totals().accepted;
         let mut ended = Ended { drained: true, adds_up: true };
-        for (name, worker) in self.trails {
+        for (name, worker) in self.trails.into_workers() {
             if !worker.is_finished() {
                 // In the middle of a request; the process ends with it, and the next start repeats the plan.
                 tracing::warn!(trail = name, "the store did not answer; the rest stays in the spool");
@@ -232,29 +292,26 @@ impl Collector {
         ended
     }
 
-    async fn listen(
-        &mut self,
-        config: &Config,
-        metrics: Arc<Metrics>,
-        pressure: Arc<Pressure>,
-    ) -> Result<(), StartError> {
+    async fn listen(&mut self, pressure: Arc<Pressure>) -> Result<(), StartError> {
+        let (config, metrics, gate) = (&self.config, Arc::clone(&self.metrics), Arc::clone(&self.gate));
         let listen_error = |address: String| move |source| StartError::Listen { address, source };
         let health = match config.listen.health {
             Some(address) => Some(health::bind(address).await.map_err(listen_error(address.to_string()))?),
             None => None,
         };
         if let Some(path) = &config.listen.socket {
-            let bound = bind_socket(path).await.map_err(listen_error(path.display().to_string()))?;
+            let mode = config.listen.socket_mode.0;
+            let bound = bind_socket(path, mode).await.map_err(listen_error(path.display().to_string()))?;
             let (listener, file) = bound;
             self._socket = Some(file);
-            let incoming = UnixListenerStream::new(listener);
+            let incoming = gate.unix(listener, self.end.clone());
             let server = serve::router(&self.intake)
                 .serve_with_incoming_shutdown(incoming, self.end.clone().cancelled_owned());
             self.servers.spawn(server);
         }
         if let Some(address) = config.listen.tcp {
             let listener = TcpListener::bind(address).await.map_err(listen_error(address.to_string()))?;
-            let incoming = TcpListenerStream::new(listener);
+            let incoming = gate.tcp(listener, self.end.clone());
             let server = serve::router(&self.intake)
                 .serve_with_incoming_shutdown(incoming, self.end.clone().cancelled_owned());
             self.servers.spawn(server);
@@ -287,12 +344,17 @@ async fn watch_space(space: Arc<Space>, committer: Committer<SharedLedger>, end:
     }
 }
 
+/// Reads the files that a configuration names for TLS, as a start would.
+pub fn check_files(config: &Config) -> Result<(), TlsError> {
+    Gate::check(&config.listen).map(drop)
+}
+
 fn hooks(wakers: &Wakers, pressure: &Arc<Pressure>) -> Hooks {
     let wakers = Arc::clone(wakers);
     let (room, released) = (Arc::clone(pressure), Arc::clone(pressure));
     Hooks {
         durable: Box::new(move |_| {
-            for wake in wakers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            for wake in wakers.lock().unwrap_or_else(PoisonError::into_inner).values() {
                 wake();
             }
         }),

@@ -1,12 +1,14 @@
-//! `/livez`, `/readyz` and `/metrics` over HTTP.
+//! `/livez`, `/readyz`, `/startupz` and `/metrics` over HTTP.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
+use serde::Serialize;
 use sidetrail_spool::Committer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +30,21 @@ pub(crate) struct Health {
     pub(crate) closing: CancellationToken,
 }
 
+/// One thing that a probe asks, and what is wrong with it.
+#[derive(Debug, Serialize)]
+struct Check {
+    name: &'static str,
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
+impl Check {
+    fn new(name: &'static str, fails: bool, reason: &'static str) -> Self {
+        Self { name, ok: !fails, reason: fails.then_some(reason) }
+    }
+}
+
 /// Serves the probes until `end`.
 pub(crate) async fn serve(
     listener: TcpListener,
@@ -37,6 +54,8 @@ pub(crate) async fn serve(
     let router = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
+        // It is served when the collector has started, and not before.
+        .route("/startupz", get(livez))
         .route("/metrics", get(metrics))
         .with_state(health);
     axum::serve(listener, router).with_graceful_shutdown(end.cancelled_owned()).await
@@ -47,34 +66,91 @@ pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-async fn livez(State(health): State<Health>) -> (StatusCode, &'static str) {
-    if health.failed.is_cancelled() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "the spool has failed\n");
+impl Health {
+    fn alive(&self) -> Check {
+        Check::new("spool", self.failed.is_cancelled(), "the spool has failed")
     }
-    (StatusCode::OK, "ok\n")
+
+    /// Ready is: an event sent now is taken. The bucket may be away.
+    fn ready(&self) -> [Check; 3] {
+        [
+            self.alive(),
+            Check::new("intake", self.closing.is_cancelled(), "shutting down"),
+            Check::new("room", self.pressure.is_full(), "the spool is full"),
+        ]
+    }
 }
 
-/// Ready is: an event sent now is taken. The bucket may be away. The body's first line says why not, the others what fills
-/// up.
-async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
-    let (status, why) = if health.failed.is_cancelled() {
-        (StatusCode::SERVICE_UNAVAILABLE, "the spool has failed\n")
-    } else if health.closing.is_cancelled() {
-        (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
-    } else if health.pressure.is_full() {
-        (StatusCode::SERVICE_UNAVAILABLE, "the spool is full\n")
-    } else {
-        (StatusCode::OK, "ok\n")
-    };
+async fn livez(State(health): State<Health>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+    answer(&[health.alive()], &[], query.as_deref(), &headers)
+}
+
+async fn readyz(State(health): State<Health>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     health.metrics.space(health.space.look(health.committer.usage()));
-    (status, format!("{why}{}", health.space.warnings()))
+    answer(&health.ready(), &health.space.warnings(), query.as_deref(), &headers)
 }
 
-async fn metrics(State(health): State<Health>) -> axum::response::Result<impl axum::response::IntoResponse> {
+/// `ok` or the reasons, then what fills up; each check with `?verbose`, as Kubernetes' own servers have it; and JSON for who accepts that.
+fn answer(checks: &[Check], warnings: &[String], query: Option<&str>, headers: &HeaderMap) -> Response {
+    let ok = checks.iter().all(|check| check.ok);
+    let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    if accepts.contains("application/json") {
+        let body = serde_json::json!({ "ok": ok, "checks": checks, "warnings": warnings }).to_string();
+        return (status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
+    }
+    let verbose =
+        query.is_some_and(|query| query.split('&').any(|part| part == "verbose" || part == "verbose=true"));
+    let mut text = String::new();
+    for check in checks {
+        match (check.reason, verbose) {
+            (None, true) => text.push_str(&format!("[+]{} ok\n", check.name)),
+            (Some(reason), true) => text.push_str(&format!("[-]{} failed: {reason}\n", check.name)),
+            (Some(reason), false) => text.push_str(&format!("{reason}\n")),
+            (None, false) => {}
+        }
+    }
+    if ok {
+        text.push_str("ok\n");
+    }
+    warnings.iter().for_each(|warning| text.extend([warning, "\n"]));
+    (status, text).into_response()
+}
+
+async fn metrics(State(health): State<Health>) -> axum::response::Result<impl IntoResponse> {
     health.metrics.space(health.space.look(health.committer.usage()));
     let text = health
         .metrics
         .encode(health.ledger.totals(), health.committer.usage())
         .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn said(checks: &[Check], query: Option<&str>, accept: &'static str) -> (u16, String) {
+        let headers = HeaderMap::from_iter([(header::ACCEPT, accept.parse().unwrap())]);
+        let response = answer(checks, &[], query, &headers);
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn probes_say_why() {
+        let checks = [Check::new("spool", false, "-"), Check::new("room", true, "the spool is full")];
+        assert_eq!(said(&checks[..1], None, "*/*").await, (200, "ok\n".to_owned()));
+        assert_eq!(said(&checks, None, "*/*").await, (503, "the spool is full\n".to_owned()));
+        let verbose = "[+]spool ok\n[-]room failed: the spool is full\n".to_owned();
+        assert_eq!(said(&checks, Some("verbose"), "*/*").await, (503, verbose));
+        let (status, json) = said(&checks, None, "application/json").await;
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((status, json["ok"].as_bool()), (503, Some(false)));
+        assert_eq!(
+            json["checks"][1],
+            serde_json::json!({"name": "room", "ok": false, "reason": "the spool is full"})
+        );
+    }
 }

@@ -21,6 +21,7 @@ mod ledger;
 mod listen;
 mod metrics;
 mod pressure;
+mod reload;
 mod selection;
 mod serve;
 #[cfg(test)]
@@ -28,11 +29,13 @@ mod simulation;
 mod space;
 mod trail;
 
-pub use collector::{Collector, Ended, StartError};
+pub use collector::{Collector, Ended, StartError, check_files};
 pub use config::{Config, ConfigError};
 pub use environment::{Environment, System};
 pub use identity::IdentityError;
 pub use ledger::MAX_SOURCES;
+pub use listen::TlsError;
+pub use reload::{ReloadError, Watch};
 pub use sidetrail_archive::causes::chain;
 
 /// Events in one batch from a sender.

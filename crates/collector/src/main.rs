@@ -1,8 +1,11 @@
-//! `sidetrail-collector`: reads its configuration, runs, and drains on SIGTERM.
+//! `sidetrail-collector`: reads its configuration, runs, takes it over when it changes, and drains on SIGTERM.
 //!
-//! Exit codes: 0 after a shutdown, 1 if it could not start, 64 for a configuration that cannot be used, 70 if the spool
-//! failed and the process has to be started anew. Those of `explain`: 0 if each event is taken by some trail, 1 if one is
-//! taken by none, 64 as above, 65 if the events cannot be read, 74 if the answer cannot be written.
+//! Exit codes: 0 after a shutdown, 1 if it could not start or was told twice to end, 64 for a configuration that cannot be
+//! used, 70 if the spool failed and the process has to be started anew. Those of `explain`: 0 if each event is taken by
+//! some trail, 1 if one is taken by none, 64 as above, 65 if the events cannot be read, 74 if the answer cannot be written.
+
+mod logs;
+mod operate;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -11,11 +14,9 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use sidetrail_collector::explain::{ExplainError, Form, explain};
-use sidetrail_collector::{Collector, Config, System, chain};
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::filter::{ParseError, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+use sidetrail_collector::{Collector, Config, System, Watch, chain, check_files};
+
+use logs::Logs;
 
 const EXIT_CONFIG: u8 = 64;
 const EXIT_EVENTS: u8 = 65;
@@ -26,18 +27,19 @@ const EXIT_WRITE: u8 = 74;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// Configuration file, YAML.
+    /// Configuration file, YAML. Read again on SIGHUP, and when it has changed.
     #[arg(long, global = true, env = "SIDETRAIL_CONFIG", default_value = "/etc/sidetrail/collector.yaml")]
     config: PathBuf,
-    /// Check the configuration file, and end.
+    /// Check the configuration file and the files for TLS that it names, print all that is wrong, and end.
     #[arg(long)]
     validate: bool,
     /// Print the JSON Schema of the configuration file, and end.
     #[arg(long)]
     schema: bool,
-    /// What to log: error, warn, info, debug, trace, or a filter such as `info,sidetrail_collector=debug`.
-    #[arg(long, env = "SIDETRAIL_LOG", default_value = "info")]
-    log: String,
+    /// What to log: error, warn, info, debug, trace, or a filter such as `info,sidetrail_collector=debug`. By default
+    /// what the configuration says, else info.
+    #[arg(long, env = "SIDETRAIL_LOG")]
+    log: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -64,10 +66,12 @@ fn main() -> ExitCode {
         println!("{:#}", Config::schema());
         return ExitCode::SUCCESS;
     }
-    let config = match Config::load(&arguments.config) {
+    let config = match read(&arguments) {
         Ok(config) => config,
-        Err(error) => {
-            eprintln!("sidetrail-collector: {}", chain(&error));
+        Err(problems) => {
+            for problem in problems {
+                eprintln!("sidetrail-collector: {problem}");
+            }
             return ExitCode::from(EXIT_CONFIG);
         }
     };
@@ -78,13 +82,16 @@ fn main() -> ExitCode {
         println!("{} is valid", arguments.config.display());
         return ExitCode::SUCCESS;
     }
-    if let Err(error) = log_to_stderr(&arguments.log) {
-        eprintln!("sidetrail-collector: --log {} is not a filter: {error}", arguments.log);
-        return ExitCode::from(EXIT_CONFIG);
-    }
+    let logs = match Logs::start(arguments.log.clone(), config.log.as_deref()) {
+        Ok(logs) => logs,
+        Err(error) => {
+            eprintln!("sidetrail-collector: {error}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
     match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => {
-            let code = runtime.block_on(run(config));
+            let code = runtime.block_on(run(config, &arguments.config, &logs));
             // A request to a store that does not answer must not hold up the end.
             runtime.shutdown_background();
             code
@@ -119,14 +126,32 @@ fn explained(config: &Config, event: &Path, json: bool) -> ExitCode {
     }
 }
 
-async fn run(config: Config) -> ExitCode {
-    let timeout = config.shutdown_timeout();
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("cannot listen for signals");
-        return ExitCode::FAILURE;
+/// The configuration, or everything that is found to be wrong with it.
+fn read(arguments: &Arguments) -> Result<Config, Vec<String>> {
+    let config = Config::parse(&arguments.config).map_err(|error| vec![chain(&error)])?;
+    let mut problems: Vec<_> = config.problems().iter().map(|problem| chain(problem)).collect();
+    if let Err(error) = logs::check(config.log.as_deref()) {
+        problems.push(error.to_string());
+    }
+    // A start finds out by itself.
+    if arguments.validate
+        && let Err(error) = check_files(&config)
+    {
+        problems.push(format!("configuration: listen.tls cannot be used: {}", chain(&error)));
+    }
+    if problems.is_empty() { Ok(config) } else { Err(problems) }
+}
+
+async fn run(config: Config, file: &std::path::Path, logs: &Logs) -> ExitCode {
+    let mut signals = match operate::Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            tracing::error!(%error, "cannot listen for signals");
+            return ExitCode::FAILURE;
+        }
     };
+    // Before the start, which may take its time.
+    let watch = Watch::new(file, &config);
     let collector = match Collector::start(config, Arc::new(System)).await {
         Ok(collector) => collector,
         Err(error) => {
@@ -135,26 +160,9 @@ async fn run(config: Config) -> ExitCode {
         }
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), health = ?collector.health_address(), "ready");
-    let failed = tokio::select! {
-        _ = terminate.recv() => false,
-        _ = interrupt.recv() => false,
-        () = collector.failed() => true,
-    };
-    tracing::info!(failed, "shutting down");
-    let ended = collector.shutdown(timeout).await;
-    tracing::info!(drained = ended.drained, adds_up = ended.adds_up, "ended");
-    if failed { ExitCode::from(EXIT_SPOOL) } else { ExitCode::SUCCESS }
-}
-
-/// Text for people on a terminal, JSON for everything else.
-fn log_to_stderr(filter: &str) -> Result<(), ParseError> {
-    let filter: Targets = filter.parse()?;
-    let registry = tracing_subscriber::registry().with(filter);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        registry.with(lines).init();
-    } else {
-        registry.with(lines.json()).init();
+    match operate::run(collector, (file, watch), logs, &mut signals).await {
+        operate::End::Asked => ExitCode::SUCCESS,
+        operate::End::AskedTwice => ExitCode::FAILURE,
+        operate::End::SpoolFailed => ExitCode::from(EXIT_SPOOL),
     }
-    Ok(())
 }

@@ -3,19 +3,31 @@
 //! The counts of events survive a restart, since the spool keeps them; the others start at 0. For each trail, at rest,
 //! `accepted = shipped + queued + filtered + dropped + intents` since the trail began.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+mod connections;
+mod process;
+mod reload;
+mod timing;
 
-use prometheus_client::encoding::EncodeLabelSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use sidetrail_spool::Usage;
 
+pub(crate) use connections::{ConnectionMetrics, OpenConnection, Refused, Transport};
+use process::Process;
+pub(crate) use reload::ReloadMetrics;
+use timing::{seconds, sizes};
+
 use crate::ledger::Totals;
 use crate::space::Room;
-use crate::trail::{Counts, Shipped};
+use crate::trail::{Counts, Shipped, failure_kinds};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct TrailLabel {
@@ -32,6 +44,14 @@ struct FailureLabel {
     trail: String,
     kind: &'static str,
 }
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CodeLabel {
+    code: String,
+}
+
+/// What a page of metrics takes, about.
+const PAGE: usize = 16 << 10;
 
 /// All metrics of a collector.
 #[derive(Debug)]
@@ -51,9 +71,19 @@ pub(crate) struct Metrics {
     used: Family<SpaceLabel, Gauge<f64, AtomicU64>>,
     level: Family<SpaceLabel, Gauge<u64, AtomicU64>>,
     trails: TrailFamilies,
+    /// Of the listeners.
+    pub(crate) connections: ConnectionMetrics,
+    /// Of the configuration.
+    pub(crate) reload: ReloadMetrics,
+    streams_ended: Family<CodeLabel, Counter>,
+    ack: Histogram,
+    batch_events: Histogram,
+    given_up: Counter,
+    /// Beside the registry, as these names have no prefix.
+    process: Process,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct TrailFamilies {
     shipped: Family<TrailLabel, Counter>,
     filtered: Family<TrailLabel, Counter>,
@@ -70,6 +100,9 @@ struct TrailFamilies {
     protection: Family<TrailLabel, Gauge<u64, AtomicU64>>,
     conditional: Family<TrailLabel, Gauge<u64, AtomicU64>>,
     last_success: Family<TrailLabel, Gauge<u64, AtomicU64>>,
+    oldest: Family<TrailLabel, Gauge<f64, AtomicU64>>,
+    backoff: Family<TrailLabel, Gauge<f64, AtomicU64>>,
+    ship: Family<TrailLabel, Histogram, fn() -> Histogram>,
 }
 
 /// The metrics of one trail.
@@ -102,6 +135,13 @@ impl Metrics {
             used: Family::default(),
             level: Family::default(),
             trails,
+            connections: ConnectionMetrics::register(&mut registry),
+            reload: ReloadMetrics::register(&mut registry),
+            streams_ended: Family::default(),
+            ack: seconds(),
+            batch_events: sizes(),
+            given_up: Counter::default(),
+            process: Process::new(),
             registry: Registry::default(),
         };
         registry.register("events_accepted", "Events taken into the spool", metrics.accepted.clone());
@@ -140,6 +180,23 @@ impl Metrics {
             Unit::Bytes,
             metrics.spool_budget.clone(),
         );
+        registry.register(
+            "streams_ended",
+            "Streams that ended, by gRPC's code; Ok after a goodbye",
+            metrics.streams_ended.clone(),
+        );
+        registry.register_with_unit(
+            "ack",
+            "From taking a batch's frame to its being on disk",
+            Unit::Seconds,
+            metrics.ack.clone(),
+        );
+        registry.register("batch_events", "Events in a batch from a sender", metrics.batch_events.clone());
+        registry.register(
+            "events_given_up",
+            "Events that a trail had before it when it was removed and could not ship them in time",
+            metrics.given_up.clone(),
+        );
         registry.register("spool_segments", "Segment files", metrics.spool_segments.clone());
         registry.register_with_unit(
             "spool_used",
@@ -172,6 +229,31 @@ impl Metrics {
         self.refused.inc();
     }
 
+    /// A stream ended. There are seventeen codes.
+    pub(crate) fn stream_ended(&self, code: tonic::Code) {
+        self.streams_ended.get_or_create(&CodeLabel { code: format!("{code:?}") }).inc();
+    }
+
+    /// A batch of so many events came.
+    pub(crate) fn batch(&self, events: usize) {
+        self.batch_events.observe(events as f64);
+    }
+
+    /// Observes how long frames wait for the disk.
+    pub(crate) fn ack(&self) -> Histogram {
+        self.ack.clone()
+    }
+
+    /// A removed trail did not ship so many events.
+    pub(crate) fn given_up(&self, events: u64) {
+        self.given_up.inc_by(events);
+    }
+
+    /// A removed trail has no metrics.
+    pub(crate) fn forget_trail(&self, name: &str) {
+        self.trails.forget(&TrailLabel { trail: name.to_owned() });
+    }
+
     pub(crate) fn stream_opened(&self) -> OpenStream {
         self.streams.inc();
         OpenStream(self.streams.clone())
@@ -192,15 +274,36 @@ impl Metrics {
         self.spool_bytes.set(usage.bytes);
         self.spool_budget.set(usage.budget);
         self.spool_segments.set(usage.segments);
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        let mut text = String::with_capacity(PAGE);
+        text::encode_registry(&mut text, &self.registry)?;
+        text::encode_registry(&mut text, self.process.now())?;
+        text::encode_eof(&mut text)?;
         Ok(text)
     }
 }
 
 impl TrailFamilies {
     fn register(registry: &mut Registry) -> Self {
-        let families = Self::default();
+        let families = Self {
+            shipped: Family::default(),
+            filtered: Family::default(),
+            dropped: Family::default(),
+            intents: Family::default(),
+            queued: Family::default(),
+            log_files: Family::default(),
+            stored: Family::default(),
+            content: Family::default(),
+            failures: Family::default(),
+            losses: Family::default(),
+            quarantined: Family::default(),
+            unlocked: Family::default(),
+            protection: Family::default(),
+            conditional: Family::default(),
+            last_success: Family::default(),
+            oldest: Family::default(),
+            backoff: Family::default(),
+            ship: Family::new_with_constructor(seconds),
+        };
         let it = families.clone();
         registry.register("trail_events_shipped", "Events that are records in the store", it.shipped);
         registry.register("trail_events_filtered", "Events that the trail does not select", it.filtered);
@@ -255,11 +358,71 @@ impl TrailFamilies {
             Unit::Seconds,
             it.last_success,
         );
+        registry.register_with_unit(
+            "trail_oldest_unshipped_timestamp",
+            "When the oldest event came that is read and not in the store, since the Unix epoch; 0 if there is none",
+            Unit::Seconds,
+            it.oldest,
+        );
+        registry.register_with_unit(
+            "trail_backoff",
+            "How long the trail waits before it tries again; 0 while nothing has failed",
+            Unit::Seconds,
+            it.backoff,
+        );
+        registry.register_with_unit(
+            "trail_ship",
+            "What the step took by which a batch came to be in the store",
+            Unit::Seconds,
+            it.ship,
+        );
         families
     }
 }
 
+impl TrailFamilies {
+    fn forget(&self, label: &TrailLabel) {
+        for counters in [
+            &self.shipped,
+            &self.filtered,
+            &self.dropped,
+            &self.intents,
+            &self.log_files,
+            &self.stored,
+            &self.content,
+            &self.losses,
+            &self.quarantined,
+        ] {
+            counters.remove(label);
+        }
+        for kind in failure_kinds() {
+            self.failures.remove(&FailureLabel { trail: label.trail.clone(), kind });
+        }
+        for gauges in [&self.queued, &self.unlocked, &self.protection, &self.conditional] {
+            gauges.remove(label);
+        }
+        self.last_success.remove(label);
+        self.oldest.remove(label);
+        self.backoff.remove(label);
+        self.ship.remove(label);
+    }
+}
+
 impl TrailMetrics {
+    /// When the oldest event came that is not in the store.
+    pub(crate) fn oldest(&self, unix_ms: Option<i64>) {
+        let seconds = unix_ms.map_or(0.0, |ms| ms as f64 / 1000.0);
+        self.families.oldest.get_or_create(&self.label).set(seconds);
+    }
+
+    pub(crate) fn backoff(&self, backoff: Duration) {
+        self.families.backoff.get_or_create(&self.label).set(backoff.as_secs_f64());
+    }
+
+    pub(crate) fn ship_took(&self, time: Duration) {
+        self.families.ship.get_or_create(&self.label).observe(time.as_secs_f64());
+    }
+
     pub(crate) fn shipped(&self, shipped: &Shipped, now_unix_ms: i64) {
         let it = &self.families;
         if shipped.log.is_some() {

@@ -18,6 +18,10 @@ const MAX_FRAME: u32 = 1 << 16;
 const MAX_STREAMS_PER_CONNECTION: u32 = 8;
 /// A connection that does not answer a ping is half-open.
 const KEEPALIVE: Duration = Duration::from_secs(20);
+/// Headers of one call, bytes. gRPC has a dozen.
+const MAX_HEADERS: u32 = 16 << 10;
+/// Streams that a peer opens and takes back, waiting to be seen; HTTP/2's "rapid reset".
+const MAX_RESETS: usize = 16;
 /// What a batch's message may have beside its events.
 const MESSAGE_OVERHEAD: usize = 64 << 10;
 
@@ -30,6 +34,9 @@ pub(crate) fn router(intake: &Intake) -> Router {
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .max_frame_size(MAX_FRAME)
+        .http2_max_header_list_size(MAX_HEADERS)
+        .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
+        .http2_max_local_error_reset_streams(Some(MAX_RESETS))
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .add_service(service)

@@ -120,10 +120,10 @@ impl Space {
         [0, 1].map(|at| (gauges[at].room, gauges[at].level))
     }
 
-    /// What there is to warn of, a line each.
-    pub(crate) fn warnings(&self) -> String {
+    /// What there is to warn of.
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
-        gauges.iter().filter(|gauge| gauge.level > 0).map(|gauge| format!("{gauge}\n")).collect()
+        gauges.iter().filter(|gauge| gauge.level > 0).map(|gauge| gauge.to_string()).collect()
     }
 }
 
@@ -150,10 +150,10 @@ mod tests {
         let space = Space::new(Path::new("/nowhere/at/all"));
         let usage = Usage { bytes: 90 << 20, spare: 0, budget: 100 << 20, ..Usage::default() };
         assert_eq!(space.look(usage).map(|(_, level)| level), [2, 0], "a disk that is not there is not full");
-        assert_eq!(space.warnings(), "the budget of the spool is 90 % used, 90.0 MiB of 100.0 MiB\n");
+        assert_eq!(space.warnings(), ["the budget of the spool is 90 % used, 90.0 MiB of 100.0 MiB"]);
         let spares = Usage { spare: 89 << 20, ..usage };
         space.look(spares);
-        assert_eq!(space.warnings(), "");
+        assert!(space.warnings().is_empty());
     }
 
     #[test]

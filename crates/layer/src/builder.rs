@@ -119,10 +119,18 @@ impl Builder {
 
 #[cfg(feature = "grpc")]
 impl Builder {
-    /// Where the collector listens: `unix:/run/sidetrail/collector.sock` or `http://127.0.0.1:4319`. By default what
-    /// `SIDETRAIL_COLLECTOR` says, else [`DEFAULT_COLLECTOR`](crate::DEFAULT_COLLECTOR).
+    /// Where the collector listens: `unix:/run/sidetrail/collector.sock`, `http://127.0.0.1:4319` or, with the feature
+    /// `tls`, `https://collector.example.com:4319`. By default what `SIDETRAIL_COLLECTOR` says, else
+    /// [`DEFAULT_COLLECTOR`](crate::DEFAULT_COLLECTOR).
     pub fn collector(mut self, address: impl Into<String>) -> Self {
         self.sender = self.sender.collector(address);
+        self
+    }
+
+    /// What an `https` collector is believed by: see [`SenderBuilder::tls`].
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::ClientTls) -> Self {
+        self.sender = self.sender.tls(tls);
         self
     }
 
@@ -177,7 +185,7 @@ impl Builder {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The collector's address is neither `unix:/path` nor `http://host:port`.
+    /// The collector's address cannot be reached, whatever listens there; what is wrong with it.
     Address(String),
     /// The sender's thread did not start.
     Thread(std::io::Error),
@@ -204,9 +212,7 @@ pub enum BuildError {
 impl fmt::Display for BuildError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address(address) => {
-                write!(formatter, "collector address {address:?} is neither unix:/path nor http://host:port")
-            }
+            Self::Address(error) => write!(formatter, "collector address {error}"),
             Self::Thread(_) => formatter.write_str("sender thread did not start"),
             Self::NoSink => formatter.write_str("no sink is set and feature grpc is off"),
             Self::Setting { name, value, reason } => write!(formatter, "{name}: {value:?} is {reason}"),

@@ -122,6 +122,8 @@
 //! - `axum`: `MatchedPath`, `OriginalUri` and `ConnectInfo` are understood, and [`Audit`] and `Recorded` are extractors.
 //! - `jwt`: `JwtVerifier` checks tokens against a JWKS file.
 //! - `mtls`: `PeerCertificate` says who a TLS client is.
+//! - `tls`: the sender reaches collectors at `https://host:port`, with certificates on both sides: see
+//!   `SenderBuilder::tls`.
 //! - `grpc-messages`: gRPC messages are recorded by their descriptors.
 //!
 //! # Guides
@@ -171,6 +173,8 @@ mod service;
 mod sink;
 
 pub use sidetrail_record::{Record, Resource, UserIdentity};
+#[cfg(feature = "tls")]
+pub use sidetrail_wire::connect::ClientTls;
 
 #[cfg(feature = "mtls")]
 pub use self::identity::PeerCertificate;

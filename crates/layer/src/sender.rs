@@ -1,6 +1,5 @@
 //! Delivers records to a collector, from a thread of its own.
 
-mod address;
 mod backlog;
 mod codec;
 mod deadlines;
@@ -18,11 +17,11 @@ use std::{
 };
 
 use sidetrail_record::{Record, limits};
+pub use sidetrail_wire::connect::DEFAULT_COLLECTOR;
+use sidetrail_wire::connect::{Address, ClientTls, InvalidAddress};
 use tokio::sync::watch;
 
-pub use self::address::DEFAULT_COLLECTOR;
 use self::{
-    address::Address,
     backlog::Backlog,
     inbox::Inbox,
     session::{Lost, Origin},
@@ -83,6 +82,7 @@ impl Sender {
             service: service.into(),
             instance: None,
             collector: None,
+            tls: None,
             events: DEFAULT_EVENTS,
             bytes: DEFAULT_BYTES,
         }
@@ -185,15 +185,27 @@ pub struct SenderBuilder {
     service: String,
     instance: Option<String>,
     collector: Option<String>,
+    tls: Option<ClientTls>,
     events: usize,
     bytes: usize,
 }
 
 impl SenderBuilder {
-    /// Where the collector listens: `unix:/run/sidetrail/collector.sock` or `http://127.0.0.1:4319`. By default what
-    /// `SIDETRAIL_COLLECTOR` says, else [`DEFAULT_COLLECTOR`].
+    /// Where the collector listens: `unix:/run/sidetrail/collector.sock`, `http://127.0.0.1:4319` or, with the feature
+    /// `tls`, `https://collector.example.com:4319`. By default what `SIDETRAIL_COLLECTOR` says, else
+    /// [`DEFAULT_COLLECTOR`].
     pub fn collector(mut self, address: impl Into<String>) -> Self {
         self.collector = Some(address.into());
+        self
+    }
+
+    /// What an `https` collector is believed by, and what the sender proves itself with. The files are read anew for
+    /// each connection. By default those that `SIDETRAIL_COLLECTOR_CA`, `SIDETRAIL_COLLECTOR_CERTIFICATE` and
+    /// `SIDETRAIL_COLLECTOR_KEY` name, and as the SPIFFE id of the collector, if it has one, what
+    /// `SIDETRAIL_COLLECTOR_ID` says.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -213,7 +225,8 @@ impl SenderBuilder {
     /// Starts the sender. It connects when it can.
     pub fn build(self) -> Result<Sender, BuildError> {
         let address = self.collector.or_else(|| env("SIDETRAIL_COLLECTOR"));
-        let address = Address::parse(address.as_deref().unwrap_or(DEFAULT_COLLECTOR))?;
+        let address = reachable(address.as_deref().unwrap_or(DEFAULT_COLLECTOR), self.tls)
+            .map_err(|error| BuildError::Address(error.to_string()))?;
         let cut = |mut name: String| {
             limits::cut(&mut name, MAX_NAME);
             name
@@ -239,6 +252,16 @@ impl SenderBuilder {
             Sender(Arc::new(Handle { inbox, ended: watch::channel(Some(0)).1 }))
         })
     }
+}
+
+/// The address with what it needs for TLS: as the application says, else as the environment does.
+fn reachable(text: &str, tls: Option<ClientTls>) -> Result<Address, InvalidAddress> {
+    let address = Address::parse(text)?;
+    let tls = match tls {
+        None if address.needs_tls() => ClientTls::from_env(env)?,
+        tls => tls,
+    };
+    address.with_tls(tls)
 }
 
 /// As Linux tells it; other systems have `HOSTNAME`.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    Appended, Cursors, Error, Ledger, Position, Reader, Result, Usage, Watermark, Writer, fs::Fs,
+    Appended, Cursors, Error, Ledger, Options, Position, Reader, Result, Usage, Watermark, Writer, fs::Fs,
     watermark::locked,
 };
 
@@ -98,6 +98,8 @@ struct Queue<L> {
     entries: usize,
     bounds: Bounds,
     release: bool,
+    /// The budget that is to be from now on.
+    budget: Option<u64>,
     closed: bool,
     /// Something was turned away since the queue had room.
     refused: bool,
@@ -109,9 +111,13 @@ impl<L> Queue<L> {
     }
 
     /// What there is to do: the jobs, and whether to release.
-    fn take(&mut self) -> Option<(VecDeque<Job<L>>, bool)> {
-        let any = !self.jobs.is_empty() || self.release;
-        any.then(|| (std::mem::take(&mut self.jobs), std::mem::take(&mut self.release)))
+    fn take(&mut self) -> Option<Work<L>> {
+        let any = !self.jobs.is_empty() || self.release || self.budget.is_some();
+        any.then(|| Work {
+            jobs: std::mem::take(&mut self.jobs),
+            release: std::mem::take(&mut self.release),
+            budget: self.budget.take(),
+        })
     }
 
     fn push(&mut self, job: Job<L>, cost: usize) {
@@ -129,6 +135,7 @@ struct Shared<L> {
     usage: Mutex<Usage>,
     watermark: Watermark,
     cursors: Cursors,
+    options: Options,
     fs: Arc<dyn Fs>,
     dir: PathBuf,
 }
@@ -231,6 +238,15 @@ impl<L: Ledger> Committer<L> {
         self.0.shared.work.notify_one();
     }
 
+    /// Changes the budget, which must go with the other sizes, from the next append on. What is there stays; if it is
+    /// more, appends meet [`Error::Full`] until enough of it is released.
+    pub fn set_budget(&self, bytes: u64) -> Result<()> {
+        Options { budget: bytes, ..self.0.shared.options.clone() }.validate()?;
+        locked(&self.0.shared.queue).budget = Some(bytes);
+        self.0.shared.work.notify_one();
+        Ok(())
+    }
+
     /// Up to where the log is durable.
     #[must_use]
     pub fn durable(&self) -> Position {
@@ -305,6 +321,13 @@ impl<L> Shared<L> {
     }
 }
 
+/// What the thread has to do next.
+struct Work<L> {
+    jobs: VecDeque<Job<L>>,
+    release: bool,
+    budget: Option<u64>,
+}
+
 struct Thread<L: Ledger> {
     shared: Arc<Shared<L>>,
     writer: Writer<L>,
@@ -326,8 +349,8 @@ impl<L: Ledger> Stepper<L> {
     /// Writes, syncs and answers what is queued, and releases if that was asked for.
     pub fn step(&mut self) {
         let work = locked(&self.0.shared.queue).take();
-        if let Some((jobs, release)) = work {
-            self.0.work(jobs, release);
+        if let Some(work) = work {
+            self.0.work(work);
         }
     }
 }
@@ -349,6 +372,7 @@ impl<L: Ledger> Thread<L> {
             entries: 0,
             bounds,
             release: false,
+            budget: None,
             closed: false,
             refused: false,
         };
@@ -359,6 +383,7 @@ impl<L: Ledger> Thread<L> {
             usage: Mutex::new(writer.usage()),
             watermark: writer.watermark(),
             cursors: writer.cursors(),
+            options: writer.options().clone(),
             fs,
             dir,
         });
@@ -366,12 +391,16 @@ impl<L: Ledger> Thread<L> {
     }
 
     fn run(mut self) {
-        while let Some((jobs, release)) = self.next() {
-            self.work(jobs, release);
+        while let Some(work) = self.next() {
+            self.work(work);
         }
     }
 
-    fn work(&mut self, jobs: VecDeque<Job<L>>, release: bool) {
+    fn work(&mut self, Work { jobs, release, budget }: Work<L>) {
+        if let Some(budget) = budget {
+            self.writer.set_budget(budget);
+            *locked(&self.shared.usage) = self.writer.usage();
+        }
         self.commit(jobs);
         if release {
             let released = self.writer.release();
@@ -381,7 +410,7 @@ impl<L: Ledger> Thread<L> {
     }
 
     /// Waits for something to do; `None` when everything is done and nothing more comes.
-    fn next(&self) -> Option<(VecDeque<Job<L>>, bool)> {
+    fn next(&self) -> Option<Work<L>> {
         let mut queue = locked(&self.shared.queue);
         loop {
             if let Some(work) = queue.take() {

@@ -275,6 +275,16 @@ impl<L: Ledger> Writer<L> {
         (Arc::clone(&self.fs), self.dir.clone())
     }
 
+    /// The sizes of this spool.
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Goes by another budget from now on, one that was checked with the other sizes.
+    pub(crate) fn set_budget(&mut self, bytes: u64) {
+        self.options.budget = bytes;
+    }
+
     /// How much room the spool takes now.
     #[must_use]
     pub fn usage(&self) -> Usage {

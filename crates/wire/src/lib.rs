@@ -6,8 +6,15 @@
 //!
 //! A [`Record`](sidetrail_record::Record) becomes a [`Call`](ingest::v1::Call) and back without loss: texts are moved,
 //! JSON stays text.
+//!
+//! With the feature `connect` the module `connect` reaches a collector by its address, and with `tls` those that want
+//! to know who comes.
 
+#[cfg(feature = "connect")]
+pub mod connect;
 mod convert;
+#[cfg(feature = "tls")]
+pub mod pem;
 
 pub use convert::InvalidCall;
 

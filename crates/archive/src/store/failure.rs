@@ -28,6 +28,19 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// All there are.
+    pub const ALL: [Self; 9] = [
+        Self::Credentials,
+        Self::Permission,
+        Self::MissingBucket,
+        Self::NotFound,
+        Self::Throttled,
+        Self::Conflict,
+        Self::Unreachable,
+        Self::Server,
+        Self::Other,
+    ];
+
     /// One word, for metrics and logs.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -9,13 +9,13 @@ use sidetrail_wire::ingest::v1::{Hello, Refusal};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::address::Address;
 use super::read::Found;
 use super::record::too_large;
 use super::session::{Lost, Session};
 use super::window::Window;
 use crate::exit::Exit;
 use crate::print::{complain, count};
+use sidetrail_wire::connect::Address;
 
 /// The first pause before connecting again, and the longest one.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -102,7 +102,7 @@ impl Delivery {
     }
 
     fn gave_up(&self, why: &str) -> String {
-        let (name, acked, left) = (self.address.name(), self.tally.acked, self.window.len());
+        let (name, acked, left) = (self.address.as_str(), self.tally.acked, self.window.len());
         let acked = count(acked, "record");
         format!("gave up: the collector at {name} {why}; {acked} acked, {left} read and not acked")
     }

@@ -4,7 +4,6 @@
 //! the collector says that it is on disk; a [`session`] is one connection, and [`delivery`] goes on over as many as it
 //! takes.
 
-pub(crate) mod address;
 mod delivery;
 mod read;
 mod record;
@@ -41,7 +40,7 @@ struct Summary {
 }
 
 pub(crate) fn run(arguments: Send) -> Result<Exit> {
-    let Send { files, collector, service, instance, timeout, json } = arguments;
+    let Send { files, collector, tls: _, service, instance, timeout, json } = arguments;
     let started = Instant::now();
     let agent = concat!("sidetrail-cli/", env!("CARGO_PKG_VERSION")).to_owned();
     let source = new_source()?.to_vec().into();

@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
-use super::address::Address;
 use super::window::{EVENT_OVERHEAD, Impossible, Limits};
+use sidetrail_wire::connect::Address;
 
 /// Batches on the way at the same time. While one is, the next fills up.
 const MAX_IN_FLIGHT: usize = 4;

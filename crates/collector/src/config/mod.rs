@@ -2,6 +2,7 @@
 
 mod lint;
 mod listen;
+mod peer;
 mod protection;
 mod selectors;
 mod trail;
@@ -15,7 +16,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sidetrail_archive::key::{Account, Region};
 
-pub use listen::Listen;
+pub use listen::{Limits, Listen, SocketMode, SocketPeers, Tls};
+pub use peer::{InvalidPattern, Names, PeerPattern, is_spiffe_id};
 pub(crate) use protection::is_encryption;
 pub use protection::{Encryption, EncryptionKind, LockMode, ObjectLock};
 pub use selectors::SelectorsConfig;
@@ -51,6 +53,12 @@ pub struct Config {
     #[serde(default = "default_shutdown_timeout")]
     #[schemars(with = "String")]
     pub shutdown_timeout: SignedDuration,
+    /// What to log, unless the command line or `SIDETRAIL_LOG` says so: `error`, `warn`, `info`, `debug`, `trace`, or a
+    /// filter such as `info,sidetrail_collector::trail=debug`.
+    pub log: Option<String>,
+    /// What tells this text from another.
+    #[serde(skip)]
+    pub hash: String,
 }
 
 /// Where events are kept until they are in the bucket.
@@ -90,6 +98,22 @@ impl Intents {
     #[must_use]
     pub fn grace(&self) -> Duration {
         self.grace.unsigned_abs()
+    }
+}
+
+impl Spool {
+    fn check_budget(&self) -> Result<(), ConfigError> {
+        let least = ByteSize(self.segment.as_u64().saturating_mul(MIN_BUDGET_SEGMENTS));
+        if self.budget < least {
+            return wrong(
+                "spool.budget",
+                format!(
+                    "is {}, at least {MIN_BUDGET_SEGMENTS} times spool.segment are needed, which is {least}",
+                    self.budget
+                ),
+            );
+        }
+        Ok(())
     }
 }
 
@@ -137,46 +161,55 @@ pub enum ConfigError {
 impl Config {
     /// Reads and checks a configuration file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let config = Self::parse(path)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Reads a configuration file, and leaves it to the caller to ask for its [problems](Self::problems).
+    pub fn parse(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let config: Self = serde_norway::from_str(&text)
+        let mut config: Self = serde_norway::from_str(&text)
             .map_err(|source| ConfigError::Parse { path: path.to_owned(), source })?;
-        config.check()?;
+        config.hash = crate::reload::hash(&text);
         Ok(config)
     }
 
     /// Checks what the types cannot: ranges, and values that depend on each other.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.listen.check()?;
-        let segment = self.spool.segment.as_u64();
-        range("spool.segment", self.spool.segment, ByteSize::mib(1), ByteSize::mib(256))?;
-        if self.spool.budget.as_u64() < MIN_BUDGET_SEGMENTS * segment {
-            return wrong(
-                "spool.budget",
-                format!(
-                    "is {}, at least {MIN_BUDGET_SEGMENTS} times spool.segment are needed, which is {}",
-                    self.spool.budget,
-                    ByteSize(MIN_BUDGET_SEGMENTS * segment)
-                ),
-            );
-        }
-        if self.trails.is_empty() || self.trails.len() > MAX_TRAILS {
-            return wrong(
-                "trails",
-                format!("has {} entries, allowed are 1 to {MAX_TRAILS}", self.trails.len()),
-            );
-        }
+        self.problems().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Everything that the types cannot check and that is wrong.
+    #[must_use]
+    pub fn problems(&self) -> Vec<ConfigError> {
+        let mut problems = self.listen.problems();
+        let hour = SignedDuration::from_hours(1);
+        let values = [
+            range("spool.segment", self.spool.segment, ByteSize::mib(1), ByteSize::mib(256)),
+            self.spool.check_budget(),
+            self.check_number_of_trails(),
+            range("intents.grace", self.intents.grace, SignedDuration::from_secs(1), hour),
+            range("shutdown_timeout", self.shutdown_timeout, SignedDuration::ZERO, hour),
+        ];
+        problems.extend(values.into_iter().filter_map(Result::err));
         for (index, trail) in self.trails.iter().enumerate() {
             if self.trails[..index].iter().any(|other| other.name == trail.name) {
                 let problem = format!("{} is the name of an earlier trail", trail.name);
-                return wrong(&format!("trails[{index}].name"), problem);
+                problems.push(ConfigError::Value { field: format!("trails[{index}].name"), problem });
             }
-            trail.check(&format!("trails[{index}]"))?;
+            problems.extend(trail.check(&format!("trails[{index}]")).err());
         }
-        self.selectors()?;
-        let (min, max) = (SignedDuration::from_secs(1), SignedDuration::from_hours(1));
-        range("intents.grace", self.intents.grace, min, max)?;
-        range("shutdown_timeout", self.shutdown_timeout, SignedDuration::ZERO, SignedDuration::from_hours(1))
+        problems.extend(self.selectors().err());
+        problems
+    }
+
+    fn check_number_of_trails(&self) -> Result<(), ConfigError> {
+        match self.trails.len() {
+            1..=MAX_TRAILS => Ok(()),
+            count => wrong("trails", format!("has {count} entries, allowed are 1 to {MAX_TRAILS}")),
+        }
     }
 
     /// The JSON Schema of the configuration file.
@@ -252,6 +285,28 @@ trails: [{ name: default, destination: s3://audit/logs }]
                 "listen.tcp 0.0.0.0:4319 is not a loop",
             ),
             ("socket: /run/sidetrail/collector.sock", "health: '127.0.0.1:1'", "listen needs socket or tcp"),
+            ("collector.sock", "collector.sock, socket_mode: 0660", "listen"),
+            ("collector.sock", "collector.sock, socket_mode: '0999'", "three octal digits"),
+            (
+                "socket: /run/sidetrail/collector.sock",
+                "tcp: '0.0.0.0:1', tls: { certificate: a, key: b, client_ca: c, allowed_peers: [] }",
+                "listen.tls.allowed_peers has 0 entries",
+            ),
+            (
+                "socket: /run/sidetrail/collector.sock",
+                "tcp: '0.0.0.0:1', tls: { certificate: a, key: b, client_ca: c, allowed_peers: ['spiffe://A/b'] }",
+                "must be *, spiffe://domain/path",
+            ),
+            (
+                "collector.sock",
+                "collector.sock, tls: { certificate: a, key: b, client_ca: c, allowed_peers: ['*'] }",
+                "listen.tls is of no use without listen.tcp",
+            ),
+            (
+                "collector.sock",
+                "collector.sock, limits: { connections: 0 }",
+                "listen.limits.connections is 0, allowed are 1 to 65536",
+            ),
             ("s3://audit/logs", "/b, rotate: { age: 0s }", "trails[0].rotate.age is 0s"),
             ("s3://audit/logs", "/b, rotate: { size: 1GiB }", "trails[0].rotate.size is 1"),
             (
@@ -274,6 +329,21 @@ trails: [{ name: default, destination: s3://audit/logs }]
             let message = with(from, to);
             assert!(message.contains(expected), "{message:?} does not say {expected:?}");
         }
+    }
+
+    #[test]
+    fn plaintext_leaves_the_host_only_when_it_is_asked_for() {
+        let listens = |listen: &str| {
+            let yaml = MINIMAL.replace("socket: /run/sidetrail/collector.sock", listen);
+            serde_norway::from_str::<Config>(&yaml).unwrap().problems().len()
+        };
+        assert_eq!(listens("tcp: '127.0.0.1:1'"), 0);
+        assert_eq!(listens("tcp: '[::1]:1'"), 0);
+        assert_eq!(listens("tcp: '192.0.2.1:1'"), 1);
+        assert_eq!(listens("tcp: '192.0.2.1:1', unencrypted_beyond_loopback: true"), 0);
+        let tls = "tls: { certificate: a, key: b, client_ca: c, allowed_peers: ['*'] }";
+        assert_eq!(listens(&format!("tcp: '192.0.2.1:1', {tls}")), 0);
+        assert_eq!(listens(&format!("tcp: '192.0.2.1:1', {tls}, unencrypted_beyond_loopback: true")), 1);
     }
 
     #[test]

@@ -15,7 +15,7 @@ const MAX_FILE: u64 = 4 << 20;
 
 /// Which events a trail takes: exactly one of the three. In basic and advanced selectors the members are CloudTrail's,
 /// with its names, rules and limits.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SelectorsConfig {
     /// Basic event selectors, e.g. `[{ ReadWriteType: WriteOnly }]`.

@@ -12,7 +12,7 @@ use super::protection::{Encryption, ObjectLock};
 use super::{ConfigError, SelectorsConfig, range};
 
 /// One trail: which bucket, and how it is filled.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrailConfig {
     /// Name of the trail: 3 to 128 letters, digits and `._-`. It is part of the evidence, so it stays.
@@ -35,7 +35,7 @@ pub struct TrailConfig {
 }
 
 /// When a log file is finished: whichever comes first.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rotate {
     /// Records in it before compression, e.g. `16MiB`. From `64KiB` to `40MiB`.

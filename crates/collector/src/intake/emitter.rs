@@ -31,10 +31,11 @@ const MAX_INTENTS: usize = 1024;
 const SERVICE: &str = "sidetrail-collector";
 
 /// Looks after open intents until the collector closes. What is open then stays so: the next start goes on with it.
-pub(super) async fn run(shared: Arc<Shared>, grace: Duration) {
+pub(super) async fn run(shared: Arc<Shared>) {
     let started = Instant::now();
-    let wait = (grace / LOOKS_PER_GRACE).clamp(MIN_WAIT, MAX_WAIT);
     while !shared.closing.is_cancelled() {
+        let grace = shared.grace();
+        let wait = (grace / LOOKS_PER_GRACE).clamp(MIN_WAIT, MAX_WAIT);
         let open = || shared.ledger.with_open_intents();
         for source in shared.sessions.due(started.elapsed(), grace, open) {
             if record(&shared, source).await == Spool::Busy {

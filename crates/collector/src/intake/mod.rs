@@ -10,6 +10,7 @@ mod session;
 mod sessions;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sidetrail_spool::{Committer, Error, Kind};
@@ -18,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 pub(crate) use complete::Completion;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub(crate) use {emitter::frame as incomplete_frame, frame::Sender, render::Rende
 
 use crate::environment::Environment;
 use crate::ledger::SharedLedger;
+use crate::listen::Link;
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
 use crate::selection::Selection;
@@ -55,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) failed: CancellationToken,
     sessions: Sessions,
     tasks: TaskTracker,
+    /// How long a source may be away, milliseconds.
+    grace_ms: AtomicU64,
 }
 
 impl Intake {
@@ -79,12 +83,24 @@ impl Intake {
             failed,
             sessions: Sessions::default(),
             tasks: TaskTracker::new(),
+            grace_ms: AtomicU64::new(0),
         }))
     }
 
     /// Records as Incomplete, from now on until the end, what sources leave open for longer than `grace`.
     pub(crate) fn record_incomplete(&self, grace: Duration) {
-        self.0.tasks.spawn(emitter::run(Arc::clone(&self.0), grace));
+        self.set_grace(grace);
+        self.0.tasks.spawn(emitter::run(Arc::clone(&self.0)));
+    }
+
+    /// Changes how long a source may be away, from the next look on.
+    pub(crate) fn set_grace(&self, grace: Duration) {
+        self.0.grace_ms.store(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// The time as the collector sees it.
+    pub(crate) fn unix_ms(&self) -> i64 {
+        self.0.environment.unix_ms()
     }
 
     /// Set once nothing more is taken.
@@ -101,6 +117,10 @@ impl Intake {
 }
 
 impl Shared {
+    fn grace(&self) -> Duration {
+        Duration::from_millis(self.grace_ms.load(Ordering::Relaxed))
+    }
+
     /// The spool did not take a frame: says so to those whom it concerns beside the one who made it.
     fn not_taken(&self, error: &Error) {
         match error.kind() {
@@ -131,10 +151,16 @@ impl Ingest for Intake {
             return Err(Status::unavailable("the collector is shutting down"));
         }
         let (answers, stream) = mpsc::channel(MAX_ANSWERS);
-        let session = Session::new(Arc::clone(&self.0), request.into_inner(), answers.clone());
+        // Every connection of ours has one.
+        let link = request.extensions().get::<Arc<Link>>().cloned();
+        let link = link.ok_or_else(|| Status::internal("the connection is not known"))?;
+        let (peer, metrics) = (link.peer().to_string(), Arc::clone(&self.0.metrics));
+        let session = Session::new(Arc::clone(&self.0), link, request.into_inner(), answers.clone());
         self.0.tasks.spawn(async move {
-            if let Err(status) = session.run().await {
-                tracing::info!(code = ?status.code(), reason = status.message(), "stream ended");
+            let ended = session.run().await;
+            metrics.stream_ended(ended.as_ref().map_or_else(Status::code, |()| Code::Ok));
+            if let Err(status) = ended {
+                tracing::info!(code = ?status.code(), reason = status.message(), peer, "stream ended");
                 // A sender that is gone does not need to know.
                 let _ = answers.send(Err(status)).await;
             }

@@ -13,12 +13,14 @@ use sidetrail_wire::ingest::v1::{
     deliver_response,
 };
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use super::Shared;
 use super::frame::{Frame, Sender};
 use super::render::Renderer;
 use crate::ledger::{Known, SharedLedger, source_id};
+use crate::listen::Link;
 use crate::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS};
 
 /// A stream that does not say who it is ends.
@@ -34,13 +36,19 @@ type Pending = FuturesOrdered<oneshot::Receiver<(u64, Result<Appended, Error>)>>
 
 pub(super) struct Session {
     shared: Arc<Shared>,
+    link: Arc<Link>,
     stream: Streaming<DeliverRequest>,
     answers: Answers,
 }
 
 impl Session {
-    pub(super) fn new(shared: Arc<Shared>, stream: Streaming<DeliverRequest>, answers: Answers) -> Self {
-        Self { shared, stream, answers }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        link: Arc<Link>,
+        stream: Streaming<DeliverRequest>,
+        answers: Answers,
+    ) -> Self {
+        Self { shared, link, stream, answers }
     }
 
     pub(super) async fn run(mut self) -> Result<(), Status> {
@@ -52,7 +60,9 @@ impl Session {
         })?;
         let (acked, known) = self.durable_state(source).await?;
         self.welcome(acked).await?;
-        tracing::info!(%source, service = sender.service, instance = sender.instance, acked, "stream opened");
+        let _welcomed = self.link.welcome();
+        let peer = self.link.peer();
+        tracing::info!(%source, service = sender.service, instance = sender.instance, acked, %peer, "stream opened");
         let _gauge = shared.metrics.stream_opened();
 
         let mut renderer =
@@ -148,6 +158,7 @@ impl Session {
                 batch.events.len()
             )));
         }
+        self.shared.metrics.batch(batch.events.len());
         let rendered = renderer
             .render(batch, self.shared.environment.unix_ms())
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
@@ -188,8 +199,10 @@ impl Session {
     ) -> Result<oneshot::Receiver<(u64, Result<Appended, Error>)>, Status> {
         let (tell, told) = oneshot::channel();
         let Frame { meta, body, last_sequence, room } = frame;
+        let (ack, began) = (self.shared.metrics.ack(), Instant::now());
         let done = move |result| {
             drop(room);
+            ack.observe(began.elapsed().as_secs_f64());
             // The stream may have ended meanwhile; the sender learns from the next welcome.
             let _ = tell.send((last_sequence, result));
         };

@@ -2,11 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::protection::Wanted;
 use bytes::Bytes;
 use sidetrail_archive::store::{self, Put, Store, StoreError};
 use sidetrail_wire::spool::v1::Unlocked;
 use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::protection::{Wanted, Watch};
 
 /// Why an object is not known to be in the store. Every one of these is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -84,13 +86,16 @@ pub(crate) struct StoreDestination {
     store: Store,
     runtime: Handle,
     wanted: Wanted,
+    /// Looks at the bucket for as long as it is shipped to.
+    _watch: AbortOnDropHandle<()>,
     /// The store takes a second create for an overwrite.
     overwrites: AtomicBool,
 }
 
 impl StoreDestination {
-    pub(crate) fn new(store: Store, runtime: Handle, wanted: Wanted) -> Self {
-        Self { store, runtime, wanted, overwrites: AtomicBool::new(false) }
+    pub(super) fn new(store: Store, runtime: Handle, wanted: Wanted, watch: Watch) -> Self {
+        let _watch = AbortOnDropHandle::new(runtime.spawn(watch.run()));
+        Self { store, runtime, wanted, _watch, overwrites: AtomicBool::new(false) }
     }
 }
 

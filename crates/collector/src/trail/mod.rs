@@ -7,6 +7,7 @@ mod open;
 mod protection;
 mod quarantine;
 mod receipts;
+mod roster;
 mod shipper;
 mod state;
 mod worker;
@@ -14,7 +15,8 @@ mod worker;
 #[cfg(test)]
 pub(crate) use destination::{Destination, DestinationError};
 pub(crate) use open::{Opener, forget_others};
-pub(crate) use shipper::Shipped;
+pub(crate) use roster::{Roster, Wakers};
+pub(crate) use shipper::{Shipped, failure_kinds};
 #[cfg(test)]
 pub(crate) use shipper::{Shipper, Step, Trail};
 pub(crate) use state::Counts;

@@ -76,12 +76,19 @@ impl ShipError {
         match self {
             Self::Destination(error) => error.failure().name(),
             Self::Conflict { .. } => Failure::Conflict.name(),
-            Self::Spool(_) => "spool",
-            Self::Frame(_) | Self::Log(_) | Self::Manifest(_) | Self::Plan(_) | Self::Quarantine(_) => {
-                "batch"
-            }
+            Self::Spool(_) => SPOOL,
+            Self::Frame(_) | Self::Log(_) | Self::Manifest(_) | Self::Plan(_) | Self::Quarantine(_) => BATCH,
         }
     }
+}
+
+/// Kinds of failures that are not the store's.
+const SPOOL: &str = "spool";
+const BATCH: &str = "batch";
+
+/// Every kind of failure.
+pub(crate) fn failure_kinds() -> impl Iterator<Item = &'static str> {
+    Failure::ALL.into_iter().map(Failure::name).chain([SPOOL, BATCH])
 }
 
 /// What a step came to.
@@ -112,6 +119,7 @@ struct Sealed {
     manifest: Manifest,
     counts: Counts,
     end: Position,
+    first_received_unix_ms: Option<i64>,
 }
 
 /// Carries out the batches of one trail.
@@ -127,6 +135,8 @@ pub(crate) struct Shipper<D> {
     key_published: bool,
     /// Whether the store honours conditional create, once that is known.
     conditional: Option<bool>,
+    /// Where the trail ends, once it is to end.
+    end: Option<Position>,
 }
 
 impl<D: Destination> Shipper<D> {
@@ -150,7 +160,33 @@ impl<D: Destination> Shipper<D> {
             sealed: None,
             key_published: false,
             conditional: None,
+            end: None,
         }
+    }
+
+    /// Whether nothing is decided that is not done. Only then may the trail change.
+    pub(crate) fn is_between_batches(&self) -> bool {
+        self.sealed.is_none() && matches!(self.progress.plan(), Ok(None))
+    }
+
+    /// Goes on as another trail of the same name, in another place. Only [between batches](Self::is_between_batches): a
+    /// batch is carried out as it was decided.
+    pub(crate) fn change(&mut self, trail: Trail, destination: D) {
+        (self.trail, self.destination) = (trail, destination);
+        (self.key_published, self.conditional) = (false, None);
+        // What was gathered is read again from the cursor, by the new rules.
+        self.batch = None;
+    }
+
+    /// Takes nothing from here on.
+    pub(crate) fn end_at(&mut self, end: Position) {
+        self.end = Some(end);
+    }
+
+    /// When the oldest event came that is read and not in the store, `None` where there is none.
+    pub(crate) fn oldest_unix_ms(&self) -> Option<i64> {
+        let sealed = self.sealed.as_ref().and_then(|sealed| sealed.first_received_unix_ms);
+        sealed.or_else(|| self.batch.as_ref()?.first_received_unix_ms())
     }
 
     pub(crate) fn progress(&self) -> &Progress {
@@ -251,7 +287,7 @@ impl<D: Destination> Shipper<D> {
         loop {
             let done = match plan {
                 Some(end) => self.reader.position() >= end,
-                None => self.is_full(batch),
+                None => self.is_full(batch) || self.end.is_some_and(|end| self.reader.position() >= end),
             };
             if done {
                 return Ok(());
@@ -282,6 +318,7 @@ impl<D: Destination> Shipper<D> {
         let Some(batch) = self.batch.take() else {
             return Err(ShipError::Plan("there is no batch".to_owned()));
         };
+        let first_received_unix_ms = batch.first_received_unix_ms();
         let finished = batch.finish()?;
         let created = Timestamp::from_second(plan.created_unix_s)
             .map_err(|error| ShipError::Plan(error.to_string()))?;
@@ -307,7 +344,13 @@ impl<D: Destination> Shipper<D> {
         }
         let log = finished.log.map(|log| Bytes::from(log.bytes));
         // Not the plan's end: a log whose damaged end was cut goes on before it, and what comes there is not in this batch.
-        self.sealed = Some(Sealed { log, manifest, counts: finished.counts, end: finished.end });
+        self.sealed = Some(Sealed {
+            log,
+            manifest,
+            counts: finished.counts,
+            end: finished.end,
+            first_received_unix_ms,
+        });
         Ok(())
     }
 

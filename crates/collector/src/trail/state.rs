@@ -87,6 +87,13 @@ impl Progress {
         }
     }
 
+    /// How many of `accepted` events a trail still has before it, by the name of its cursor; `None` if that is not known.
+    pub(super) fn left(cursors: &Cursors, name: &str, accepted: u64) -> Option<u64> {
+        let cursor = cursors.get(name).ok()??;
+        let state = TrailState::decode(cursor.payload.as_slice()).ok()?;
+        Some(Self { name: name.to_owned(), position: cursor.position, state }.queued(accepted))
+    }
+
     pub(super) fn plan(&self) -> Result<Option<Plan>, String> {
         let Some(BatchPlan { end, created_unix_s, attempt, taken }) = &self.state.plan else {
             return Ok(None);

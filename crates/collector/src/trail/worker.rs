@@ -2,10 +2,12 @@
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::destination::Destination;
-use super::shipper::{Shipper, Step};
+use sidetrail_spool::Position;
+
+use super::destination::{Destination, StoreDestination};
+use super::shipper::{Shipper, Step, Trail};
 use super::state::Progress;
 use crate::environment::Environment;
 use crate::metrics::TrailMetrics;
@@ -25,10 +27,11 @@ const LOCK_EVERY_MS: i64 = 30_000;
 #[cfg(target_os = "linux")]
 const NICE: i32 = 10;
 
-/// Wakes and ends a worker.
-#[derive(Debug, Default)]
-struct Signal {
+/// Wakes, changes and ends a worker.
+struct Signal<D> {
     state: Mutex<State>,
+    /// What the trail is to become between two batches.
+    next: Mutex<Option<(Trail, D)>>,
     changed: Condvar,
 }
 
@@ -40,12 +43,15 @@ struct State {
     drain: bool,
     /// End now. What is left is shipped after the next start.
     stop: bool,
+    /// There is something in `next`.
+    change: bool,
+    /// Take nothing from here on.
+    end: Option<Position>,
 }
 
 /// A running trail.
-#[derive(Debug)]
-pub(crate) struct Worker {
-    signal: Arc<Signal>,
+pub(crate) struct Worker<D = StoreDestination> {
+    signal: Arc<Signal<D>>,
     thread: JoinHandle<Option<Progress>>,
 }
 
@@ -59,21 +65,36 @@ pub(crate) struct Surroundings {
     pub(crate) shipped: Box<dyn Fn() + Send>,
 }
 
-impl Worker {
-    pub(crate) fn start<D: Destination + 'static>(
-        shipper: Shipper<D>,
-        surroundings: Surroundings,
-    ) -> std::io::Result<Self> {
-        let signal = Arc::new(Signal::default());
+impl<D: Destination + 'static> Worker<D> {
+    pub(crate) fn start(shipper: Shipper<D>, surroundings: Surroundings) -> std::io::Result<Self> {
+        let signal =
+            Arc::new(Signal { state: Mutex::default(), next: Mutex::default(), changed: Condvar::new() });
         let run = Run { shipper, surroundings, signal: Arc::clone(&signal), failures: 0, lock_at_unix_ms: 0 };
         let thread = std::thread::Builder::new().name("trail".to_owned()).spawn(|| run.run())?;
         Ok(Self { signal, thread })
     }
 
     /// Says that there are new frames.
-    pub(crate) fn waker(&self) -> impl Fn() + Send + Sync + use<> {
+    pub(crate) fn waker(&self) -> impl Fn() + Send + Sync + use<D> {
         let signal = Arc::clone(&self.signal);
         move || signal.change(|state| state.woken = true)
+    }
+
+    /// Asks the worker to go on as another trail of the same name, once the batch that it has decided on is stored where
+    /// it was to be. A later wish takes the place of this one.
+    pub(crate) fn change(&self, trail: Trail, destination: D) {
+        *self.signal.next.lock().unwrap_or_else(PoisonError::into_inner) = Some((trail, destination));
+        self.signal.change(|state| state.change = true);
+    }
+
+    /// Whether a change waits for a batch to be stored.
+    pub(crate) fn is_changing(&self) -> bool {
+        self.signal.get().change
+    }
+
+    /// Asks the worker to ship what there is up to `end`, then to end.
+    pub(crate) fn end_at(&self, end: Position) {
+        self.signal.change(|state| (state.end, state.drain) = (Some(end), true));
     }
 
     /// Asks the worker to ship what there is, then to end.
@@ -96,7 +117,13 @@ impl Worker {
     }
 }
 
-impl Signal {
+impl<D> std::fmt::Debug for Worker<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").field("state", &self.signal.get()).finish_non_exhaustive()
+    }
+}
+
+impl<D> Signal<D> {
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_one();
@@ -125,7 +152,7 @@ fn step_back() {
 struct Run<D> {
     shipper: Shipper<D>,
     surroundings: Surroundings,
-    signal: Arc<Signal>,
+    signal: Arc<Signal<D>>,
     failures: u32,
     /// When locks are tried again.
     lock_at_unix_ms: i64,
@@ -135,15 +162,23 @@ impl<D: Destination> Run<D> {
     fn run(mut self) -> Option<Progress> {
         step_back();
         loop {
-            let State { drain, stop, .. } = self.signal.get();
+            let State { drain, stop, end, change, .. } = self.signal.get();
             if stop {
                 return None;
             }
+            if change && self.shipper.is_between_batches() {
+                self.become_next();
+            }
+            if let Some(end) = end {
+                self.shipper.end_at(end);
+            }
             let now = self.surroundings.environment.unix_ms();
             self.lock_rest(now);
+            let began = Instant::now();
             match self.shipper.step(now, drain) {
                 Ok(Step::Shipped(shipped)) => {
                     self.failures = 0;
+                    self.surroundings.metrics.ship_took(began.elapsed());
                     tracing::info!(
                         trail = %self.shipper.trail().name,
                         records = shipped.records,
@@ -163,7 +198,9 @@ impl<D: Destination> Run<D> {
                         Duration::from_millis(u64::try_from(until.saturating_sub(now)).unwrap_or(0))
                     });
                     self.note();
-                    self.signal.wait(wait.min(MAX_WAIT), |state| state.woken || state.drain || state.stop);
+                    self.signal.wait(wait.min(MAX_WAIT), |state| {
+                        state.woken || state.drain || state.stop || state.change
+                    });
                 }
                 Err(error) => {
                     self.failures = self.failures.saturating_add(1);
@@ -176,9 +213,14 @@ impl<D: Destination> Run<D> {
                         "cannot ship; events stay in the spool"
                     );
                     self.surroundings.metrics.failed(error.kind());
+                    self.surroundings.metrics.backoff(backoff);
                     self.note();
-                    // New frames do not shorten a backoff; a shutdown does.
-                    self.signal.wait(backoff, |state| state.stop || state.drain && !drain);
+                    // New frames do not shorten a backoff; a shutdown does, and a change that can be made now.
+                    let settled = self.shipper.is_between_batches();
+                    self.signal.wait(backoff, |state| {
+                        state.stop || state.drain && !drain || state.change && settled
+                    });
+                    self.surroundings.metrics.backoff(Duration::ZERO);
                 }
             }
         }
@@ -207,6 +249,21 @@ impl<D: Destination> Run<D> {
         self.surroundings.metrics.unlocked(self.shipper.unlocked());
         if let Some(honoured) = self.shipper.conditional() {
             self.surroundings.metrics.conditional(honoured);
+        }
+        self.surroundings.metrics.oldest(self.shipper.oldest_unix_ms());
+    }
+
+    fn become_next(&mut self) {
+        let next = {
+            // Both at once: a wish that comes now is the next one.
+            let mut state = self.signal.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.change = false;
+            self.signal.next.lock().unwrap_or_else(PoisonError::into_inner).take()
+        };
+        if let Some((trail, destination)) = next {
+            tracing::info!(trail = %trail.name, "trail changed");
+            self.shipper.change(trail, destination);
+            self.failures = 0;
         }
     }
 

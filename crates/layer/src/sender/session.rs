@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::uri::PathAndQuery;
 use prost::Message;
+use sidetrail_wire::connect::Address;
 use sidetrail_wire::ingest::v1::{
     DeliverRequest, DeliverResponse, Goodbye, Heartbeat, Hello, PROTOCOL_VERSION, Welcome,
     deliver_request::Message as Request, deliver_response::Message as Response,
@@ -16,7 +17,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Streaming, client::Grpc};
 
 use super::{
-    address::Address,
     backlog::{Backlog, BatchLimits},
     codec::Encoded,
     inbox::Inbox,

@@ -359,6 +359,6 @@ fn an_impossible_address_is_an_error_or_a_layer_that_drops() {
     assert!(matches!(build(), Err(BuildError::Address(_))));
     assert_eq!(
         build().unwrap_err().to_string(),
-        "collector address \"https://collector\" is neither unix:/path nor http://host:port"
+        "collector address \"https://collector\" is none of unix:/path, http://host:port and https://host:port"
     );
 }

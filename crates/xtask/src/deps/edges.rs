@@ -73,6 +73,10 @@ const FENCES: &[(&[&str], &Grants)] = &[
             ("sidetrail-tests", Always),
         ],
     ),
+    (
+        &["rustls", "rustls-webpki", "tokio-rustls"],
+        &[("sidetrail-wire", Optional), ("sidetrail-collector", Always), ("sidetrail-tests", Always)],
+    ),
     (&["axum"], &[("sidetrail", Optional), ("sidetrail-collector", Always), ("sidetrail-tests", Always)]),
     (&["datafusion"], &[]),
 ];

@@ -1,4 +1,4 @@
-//! Listening for applications: a Unix socket, a TCP port on loopback, or both.
+//! The file of a Unix socket: there while it is listened on, with the mode that it should have.
 
 use std::io::{Error, ErrorKind, Result};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -6,15 +6,12 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::{UnixListener, UnixStream};
 
-/// The socket's mode. Whoever may write to it may record, so the group decides who that is.
-const SOCKET_MODE: u32 = 0o660;
-
 /// A Unix socket that is removed when it is no longer listened on.
 #[derive(Debug)]
 pub(crate) struct SocketFile(PathBuf);
 
-/// Binds a Unix socket. A socket file that nobody listens on is left over from a crash and replaced.
-pub(crate) async fn bind_socket(path: &Path) -> Result<(UnixListener, SocketFile)> {
+/// Binds a Unix socket. Whoever the mode lets write to it may connect. A socket file that nobody listens on is left over from a crash and replaced.
+pub(crate) async fn bind_socket(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile)> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
@@ -34,7 +31,7 @@ pub(crate) async fn bind_socket(path: &Path) -> Result<(UnixListener, SocketFile
         }
         result => result?,
     };
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     Ok((listener, SocketFile(path.to_owned())))
 }
 

@@ -1,0 +1,157 @@
+//! Between start and end: signals, a configuration that changes, and the service manager that wants to know.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use sidetrail_collector::{Collector, Config, Watch, chain};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::logs::{self, Logs};
+
+/// How often files are looked at, and what the collector looks after.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How it came to an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// A signal, and what could be shipped was.
+    Asked,
+    /// Another one before that.
+    AskedTwice,
+    /// The process has to be started anew.
+    SpoolFailed,
+}
+
+/// What the process is told.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Waits to be told to end.
+async fn end(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+enum Event {
+    End { failed: bool },
+    Reload,
+    Look,
+    Watchdog,
+}
+
+/// Runs a collector to its end.
+pub(crate) async fn run(
+    mut collector: Collector,
+    (file, mut watch): (&Path, Watch),
+    logs: &Logs,
+    signals: &mut Signals,
+) -> End {
+    let mut look = every(LOOK_EVERY);
+    // Twice in the time that the service manager gives, as it asks for.
+    let mut watchdog = sd_notify::watchdog_enabled().map(|within| every(within / 2));
+    tell(&[NotifyState::Ready]);
+    let failed = loop {
+        let event = tokio::select! {
+            () = end(&mut signals.terminate, &mut signals.interrupt) => Event::End { failed: false },
+            () = collector.failed() => Event::End { failed: true },
+            _ = signals.hang_up.recv() => Event::Reload,
+            _ = look.tick() => Event::Look,
+            () = tick(&mut watchdog) => Event::Watchdog,
+        };
+        match event {
+            Event::End { failed } => break failed,
+            Event::Watchdog => tell(&[NotifyState::Watchdog]),
+            Event::Look => {
+                collector.look_after();
+                if watch.changed() {
+                    reload(&mut collector, file, logs, &mut watch).await;
+                }
+            }
+            Event::Reload => reload(&mut collector, file, logs, &mut watch).await,
+        }
+    };
+    tell(&[NotifyState::Stopping]);
+    let timeout = collector.config().shutdown_timeout();
+    tracing::info!(failed, timeout_ms = timeout.as_millis(), "shutting down");
+    let ended = tokio::select! {
+        ended = collector.shutdown(timeout) => ended,
+        // What is acked is on disk, and a batch that was decided is repeated by the next start.
+        () = end(&mut signals.terminate, &mut signals.interrupt) => {
+            tracing::warn!("told again to end: ended at once; what is left is shipped after the next start");
+            return End::AskedTwice;
+        }
+    };
+    tracing::info!(drained = ended.drained, adds_up = ended.adds_up, "ended");
+    if failed { End::SpoolFailed } else { End::Asked }
+}
+
+async fn reload(collector: &mut Collector, file: &Path, logs: &Logs, watch: &mut Watch) {
+    // A service manager that is told waits for the end of it.
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+    // What changes from here on is the next change.
+    watch.changed();
+    let config = Config::parse(file);
+    let mut filter = Ok(());
+    if let Ok(config) = &config {
+        watch.follow(config);
+        filter = logs::check(config.log.as_deref());
+    }
+    match (collector.reload(config).await, filter) {
+        (Ok(()), Ok(())) => {
+            let config = collector.config();
+            logs.configure(config.log.as_deref());
+            tracing::info!(file = %file.display(), hash = config.hash, "configuration taken over");
+        }
+        (Ok(()), Err(error)) => {
+            tracing::warn!(%error, "configuration taken over, but logs go on as they are");
+        }
+        (Err(error), _) => {
+            tracing::error!(error = %chain(&error), "the changed configuration cannot be used; the old one stays in force");
+        }
+    }
+    tell(&[NotifyState::Ready]);
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+/// The next tick of an interval, never if there is none.
+async fn tick(interval: &mut Option<Interval>) {
+    match interval {
+        Some(interval) => {
+            interval.tick().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Tells the service manager, if there is one.
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "cannot tell the service manager");
+    }
+}
