@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use sidetrail_archive::verify::Outcome;
 use sidetrail_tests::collector::Settings;
 use sidetrail_tests::sender::Sender;
-use sidetrail_tests::{Collector, START, archive, tools, wait_for};
+use sidetrail_tests::{Collector, START, STOP, archive, tools, wait_for};
 
 const SOURCE: [u8; 16] = [9; 16];
 const TOTAL: u64 = 3000;
@@ -291,5 +291,6 @@ fn the_service_manager_is_told() -> Result<()> {
     let process = collector.process().context("it runs")?;
     process.terminate()?;
     hears("STOPPING=1")?;
-    collector.stop()
+    ensure!(process.wait(STOP)?.success(), "{}", process.log()?);
+    Ok(())
 }

@@ -24,7 +24,7 @@ const MAX_CONNECTIONS: u32 = 65_536;
 pub struct Listen {
     /// Unix socket for applications, e.g. `/run/sidetrail/collector.sock`.
     pub socket: Option<PathBuf>,
-    /// Mode of the socket's file, octal and quoted, e.g. `'0660'`, which is the default: its owner and its group may
+    /// Mode of the socket's file, octal, e.g. `'0660'`, which is the default: its owner and its group may
     /// connect. In a pod give the volume a group with `fsGroup`, or use `'0666'` and `socket_peers`.
     #[serde(default)]
     pub socket_mode: SocketMode,
@@ -66,7 +66,7 @@ impl TryFrom<String> for SocketMode {
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let digits = text.strip_prefix('0').unwrap_or(&text);
         let mode = u32::from_str_radix(digits, 8).ok().filter(|_| digits.len() == 3);
-        mode.map(Self).ok_or("a mode is three octal digits in quotes, such as '0660'")
+        mode.map(Self).ok_or("a mode is three octal digits, such as '0660'")
     }
 }
 

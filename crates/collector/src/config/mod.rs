@@ -285,7 +285,6 @@ trails: [{ name: default, destination: s3://audit/logs }]
                 "listen.tcp 0.0.0.0:4319 is not a loop",
             ),
             ("socket: /run/sidetrail/collector.sock", "health: '127.0.0.1:1'", "listen needs socket or tcp"),
-            ("collector.sock", "collector.sock, socket_mode: 0660", "listen"),
             ("collector.sock", "collector.sock, socket_mode: '0999'", "three octal digits"),
             (
                 "socket: /run/sidetrail/collector.sock",
