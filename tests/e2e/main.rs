@@ -8,3 +8,4 @@ mod intents;
 mod replay;
 mod store;
 mod tamper;
+mod trails;

@@ -19,7 +19,16 @@ use crate::Collector;
 ///
 /// When the bucket or a log file in it cannot be read.
 pub fn records(collector: &Collector) -> Result<Vec<Value>> {
-    with_bucket(collector, |bucket| {
+    records_at(collector, &collector.destination())
+}
+
+/// The same of another destination of the collector.
+///
+/// # Errors
+///
+/// As [`records`].
+pub fn records_at(collector: &Collector, destination: &str) -> Result<Vec<Value>> {
+    with_bucket(collector, destination, |bucket| {
         let mut keys = Vec::new();
         bucket.list("", &mut |entry| {
             keys.push(entry.key.to_owned());
@@ -62,12 +71,25 @@ pub fn event_ids(collector: &Collector) -> Result<HashMap<String, u64>> {
 ///
 /// When the bucket cannot be opened.
 pub fn verify(collector: &Collector) -> Result<Report> {
-    with_bucket(collector, |bucket| Ok(verify::run(bucket, &Options::default(), &())))
+    verify_at(collector, &collector.destination())
 }
 
-fn with_bucket<T>(collector: &Collector, look: impl FnOnce(&dyn Bucket) -> Result<T>) -> Result<T> {
+/// The same of another destination of the collector.
+///
+/// # Errors
+///
+/// As [`verify`].
+pub fn verify_at(collector: &Collector, destination: &str) -> Result<Report> {
+    with_bucket(collector, destination, |bucket| Ok(verify::run(bucket, &Options::default(), &())))
+}
+
+fn with_bucket<T>(
+    collector: &Collector,
+    destination: &str,
+    look: impl FnOnce(&dyn Bucket) -> Result<T>,
+) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let store = Store::open(&collector.destination(), &|name| collector.variable(name))?;
+    let store = Store::open(destination, &|name| collector.variable(name))?;
     let bucket = store.bucket(runtime.handle().clone());
     look(&*bucket)
 }

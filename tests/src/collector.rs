@@ -22,6 +22,8 @@ pub struct Collector {
     process: Option<Process>,
     /// Lines of YAML under `rotate`, `spool` and the top, so that a test can set what it is about.
     settings: Settings,
+    /// The list of trails as YAML, where it is not the usual one.
+    trails: Option<String>,
 }
 
 /// What a test may want different.
@@ -54,7 +56,14 @@ impl Collector {
     /// When there is no free port.
     pub fn new(directory: &Path, settings: Settings) -> Result<Self> {
         let health = free_address()?;
-        Ok(Self { directory: directory.to_owned(), store: None, health, process: None, settings })
+        Ok(Self {
+            directory: directory.to_owned(),
+            store: None,
+            health,
+            process: None,
+            settings,
+            trails: None,
+        })
     }
 
     /// Ships to a bucket of `store` instead.
@@ -71,6 +80,12 @@ impl Collector {
             .collect();
         self.store = Some((format!("s3://{bucket}/audit"), variables));
         Ok(self)
+    }
+
+    /// Has these trails from the next start on, a list in YAML, in place of the one that ships to
+    /// [`Collector::destination`].
+    pub fn set_trails(&mut self, yaml: impl Into<String>) {
+        self.trails = Some(yaml.into());
     }
 
     /// Sets a variable of the store's environment.
@@ -113,17 +128,22 @@ impl Collector {
     #[must_use]
     pub fn config(&self) -> String {
         let Settings { rotate_age, rotate_size, budget, segment, grace } = &self.settings;
+        let trails = self.trails.clone().unwrap_or_else(|| {
+            let destination = self.destination();
+            format!(
+                "[{{ name: default, destination: '{destination}', rotate: {{ age: {rotate_age}, size: {rotate_size} }} }}]"
+            )
+        });
         format!(
             "account: '{ACCOUNT}'\nregion: eu-central-1\n\
              listen: {{ socket: {}, health: '{}' }}\n\
              spool: {{ directory: {}, budget: {budget}, segment: {segment} }}\n\
              intents: {{ grace: {grace} }}\n\
-             trails: [{{ name: default, destination: '{}', rotate: {{ age: {rotate_age}, size: {rotate_size} }} }}]\n\
+             trails: {trails}\n\
              shutdown_timeout: 25s\n",
             self.socket().display(),
             self.health,
             self.directory.join("spool").display(),
-            self.destination(),
         )
     }
 
