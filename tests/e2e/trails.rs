@@ -149,9 +149,16 @@ fn each_trail_has_what_it_selects() -> Result<()> {
     let load = Load::start(&collector, 0..SOURCES)?;
     load.kill(&mut collector, |collector, _| collector.start())?;
     load.finish()?;
-    collector.stop()?;
-
     let total = SOURCES * TOTAL;
+    wait_for("the trails' metrics", START, || {
+        let metrics = collector.probe("/metrics")?.body;
+        let filtered = [("all", 0), ("writes", total / 6 * 5), ("refunds", total / 6 * 5)];
+        let is_there = |(trail, count): &(&str, u64)| {
+            metrics.contains(&format!("sidetrail_trail_events_filtered_total{{trail=\"{trail}\"}} {count}\n"))
+        };
+        Ok(filtered.iter().all(is_there).then_some(()))
+    })?;
+    collector.stop()?;
     for (destination, kinds) in [(&all, &[0, 1, 2, 3, 4, 5][..]), (&writes, &[1]), (&refunds, &[3])] {
         ensure!(ids(&collector, destination)? == expected(kinds), "{destination} has other records");
     }
