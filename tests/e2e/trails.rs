@@ -180,7 +180,7 @@ fn selectors_may_change_between_kills() -> Result<()> {
         ["first", "second", "late"].map(|name| directory.path().join(name).display().to_string());
     // No trail takes everything: what none of them takes has no body.
     let trails = |round: u64| {
-        let (one, other) = if round % 2 == 0 { (WRITES, REFUNDS) } else { (REFUNDS, WRITES) };
+        let (one, other) = if round.is_multiple_of(2) { (WRITES, REFUNDS) } else { (REFUNDS, WRITES) };
         let more =
             if round < 3 { String::new() } else { format!(", {{ name: late, destination: '{late}' }}") };
         format!(
