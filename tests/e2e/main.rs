@@ -12,3 +12,4 @@ mod replay;
 mod store;
 mod tamper;
 mod tls;
+mod trails;

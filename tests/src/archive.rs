@@ -20,7 +20,16 @@ use crate::Collector;
 ///
 /// When the bucket or a log file in it cannot be read.
 pub fn records(collector: &Collector) -> Result<Vec<Value>> {
-    with_bucket(collector, records_in)
+    records_at(collector, &collector.destination())
+}
+
+/// The same of another destination of the collector.
+///
+/// # Errors
+///
+/// As [`records`].
+pub fn records_at(collector: &Collector, destination: &str) -> Result<Vec<Value>> {
+    with_store(destination, &|name| collector.variable(name), records_in)
 }
 
 /// The eventID of every record in a local directory, in no order.
@@ -76,11 +85,17 @@ pub fn event_ids(collector: &Collector) -> Result<HashMap<String, u64>> {
 ///
 /// When the bucket cannot be opened.
 pub fn verify(collector: &Collector) -> Result<Report> {
-    with_bucket(collector, |bucket| Ok(verify::run(bucket, &Options::default(), &())))
+    verify_at(collector, &collector.destination())
 }
 
-fn with_bucket<T>(collector: &Collector, look: impl FnOnce(&dyn Bucket) -> Result<T>) -> Result<T> {
-    with_store(&collector.destination(), &|name| collector.variable(name), look)
+/// The same of another destination of the collector.
+///
+/// # Errors
+///
+/// As [`verify`].
+pub fn verify_at(collector: &Collector, destination: &str) -> Result<Report> {
+    let check = |bucket: &dyn Bucket| Ok(verify::run(bucket, &Options::default(), &()));
+    with_store(destination, &|name| collector.variable(name), check)
 }
 
 fn with_store<T>(

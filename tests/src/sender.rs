@@ -125,13 +125,15 @@ pub struct Sender {
     pause: Duration,
     overlap: u64,
     acked: Arc<AtomicU64>,
+    record: fn([u8; 16], u64) -> Bytes,
 }
 
 impl Sender {
     /// A sender of `total` records in batches of `batch`, with a pause between two batches.
     #[must_use]
     pub fn new(socket: &Path, source: [u8; 16], total: u64, batch: u64, pause: Duration) -> Self {
-        Self { socket: socket.to_owned(), source, total, batch, pause, overlap: 0, acked: Arc::default() }
+        let (socket, acked) = (socket.to_owned(), Arc::default());
+        Self { socket, source, total, batch, pause, overlap: 0, acked, record: load }
     }
 
     /// The same, but each connection begins with so many records that the collector says it has.
@@ -147,6 +149,12 @@ impl Sender {
         self.source
     }
 
+    /// Sends other records: `record` makes that of a source with a sequence.
+    #[must_use]
+    pub fn with_records(self, record: fn([u8; 16], u64) -> Bytes) -> Self {
+        Self { record, ..self }
+    }
+
     /// Up to where everything is acked.
     #[must_use]
     pub fn acked(&self) -> u64 {
@@ -156,11 +164,7 @@ impl Sender {
     /// The record with a sequence: its eventID says which it is.
     #[must_use]
     pub fn record(&self, sequence: u64) -> Bytes {
-        let id = event_id(self.source, sequence);
-        let padding = "x".repeat(usize::try_from(sequence % 700).unwrap_or(0));
-        Bytes::from(format!(
-            r#"{{"eventVersion":"1.11","eventTime":"2026-01-15T10:41:17Z","eventName":"Load","eventID":"{id}","requestParameters":{{"padding":"{padding}"}}}}"#
-        ))
+        (self.record)(self.source, sequence)
     }
 
     /// Runs until everything is acked. Connections that fail are made again.
@@ -222,6 +226,15 @@ impl std::fmt::Display for Lie {
 }
 
 impl std::error::Error for Lie {}
+
+/// What is sent where nothing else is asked for.
+fn load(source: [u8; 16], sequence: u64) -> Bytes {
+    let id = event_id(source, sequence);
+    let padding = "x".repeat(usize::try_from(sequence % 700).unwrap_or(0));
+    Bytes::from(format!(
+        r#"{{"eventVersion":"1.11","eventTime":"2026-01-15T10:41:17Z","eventName":"Load","eventID":"{id}","requestParameters":{{"padding":"{padding}"}}}}"#
+    ))
+}
 
 /// The eventID of a record: source and sequence, in the form of a UUID.
 #[must_use]

@@ -131,8 +131,7 @@ impl Advanced {
     fn matches<E: Event + ?Sized>(&self, event: &E) -> bool {
         self.fields.iter().all(|(field, condition)| condition.holds(field.of(event)))
             && ((self.kind.is_none() && self.arn.is_none())
-                || resources(event).any(|resource| self.takes(resource))
-                || event.resource(0).is_none() && self.takes(Resource::default()))
+                || resources(event).any(|resource| self.takes(resource)))
     }
 
     fn takes(&self, resource: Resource<'_>) -> bool {

@@ -196,3 +196,18 @@ fn what_is_no_record_is_not_in_the_way() {
     assert_eq!(records[0]["additionalEventData"]["sidetrail"]["sequence"], 6);
     assert_eq!(meta.incomplete.unwrap().sequences, [1, 2]);
 }
+
+/// An Incomplete record that no trail takes ends its intent and counts, without a body.
+#[test]
+fn trails_choose_incomplete_records_too() {
+    let mut ledger = SharedLedger::default();
+    let mut renderer = stream(&ledger);
+    write(&mut ledger, &send(&mut renderer, 1, 0, Payload::Intent(call())));
+    let reads = serde_json::from_str(r#"{"EventSelectors": [{"ReadWriteType": "ReadOnly"}]}"#).unwrap();
+    let choosers = Arc::new(Choosers::new([("reads".parse().unwrap(), Some(reads))]));
+    let frame = frame((OWN, 1), SOURCE, &ledger.open_intents(SOURCE, 1), NOW_MS, &choosers).unwrap();
+    let (meta, records) = open(&frame);
+    assert_eq!((records.len(), meta.records, meta.selection.unwrap().filtered), (0, 0, 1));
+    write(&mut ledger, &frame);
+    assert_eq!((ledger.totals().incomplete, ledger.totals().open), (1, 0));
+}

@@ -1,10 +1,12 @@
 use prost::Message;
+use serde_json::Value;
 use sidetrail_archive::key::Id;
 use sidetrail_spool::Ledger;
 use sidetrail_wire::spool::v1::{BodyEncoding, FrameMeta};
 
 use super::super::frame::FRAME_BODY;
 use super::*;
+use crate::selection::Cut;
 
 const SOURCE: Id = Id([1; 16]);
 
@@ -267,4 +269,71 @@ fn the_meta_of_a_frame_has_room_for_its_intents() {
         ledger.apply(&frame.meta, 0);
     }
     assert_eq!(ledger.totals().open, 0);
+}
+
+/// Trails that take reads and writes of management, and nobody who takes data.
+fn selection() -> Arc<Selection> {
+    let only = |kind: &str| {
+        let selectors = format!(r#"{{"EventSelectors": [{{"ReadWriteType": "{kind}"}}]}}"#);
+        Some(serde_json::from_str(&selectors).unwrap())
+    };
+    let selection = Selection::default();
+    let trails =
+        [("reads".parse().unwrap(), only("ReadOnly")), ("writes".parse().unwrap(), only("WriteOnly"))];
+    selection.set(Choosers::new(trails));
+    Arc::new(selection)
+}
+
+#[test]
+fn trails_choose_calls_and_records_alike() {
+    let selection = selection();
+    let mut renderer = renderer().with_selection(Arc::clone(&selection));
+    let call = |read_only| Call { read_only: Some(read_only), ..Call::default() };
+    let data = Call { event_category: "Data".to_owned(), ..Call::default() };
+    let events = vec![
+        event(1, Payload::Call(call(true))),
+        event(2, Payload::Call(data.clone())),
+        record(3, r#"{"eventCategory":"Data","a":"nobody needs it"}"#),
+        record(4, r#"{"readOnly":false,"eventTime":"2026-01-15T10:41:17Z"}"#),
+        event(5, Payload::Call(call(false))),
+    ];
+    let rendered = render(&mut renderer, events);
+    assert!(rendered.refusals.is_empty());
+    let (meta, body) = open(&rendered.frames[0]);
+    assert_eq!((meta.first_sequence, meta.last_sequence, meta.records, meta.dropped), (1, 5, 3, 0));
+    assert!(!body.contains("nobody needs it"));
+    for (trail, recorded, filtered, newest) in [("reads", 1, 4, 1000), ("writes", 2, 3, 1_768_473_677)] {
+        let cut = Cut::of(&meta, trail).unwrap();
+        assert_eq!((cut.recorded, cut.filtered, cut.times), (recorded, filtered, Some((1000, newest))));
+        for (range, _) in cut.runs {
+            let records: Vec<Value> = serde_json::from_str(&format!("[{}]", &body[range])).unwrap();
+            assert!(
+                records.iter().all(|record| (record["readOnly"] == true) == (trail == "reads")),
+                "{trail}"
+            );
+        }
+    }
+
+    // What nobody takes completes its intent all the same, and leaves a frame without a body.
+    let mut completing = event(7, Payload::Call(data.clone()));
+    completing.completes = 6;
+    let rendered = render(&mut renderer, vec![event(6, Payload::Intent(data)), completing]);
+    let (meta, body) = open(&rendered.frames[0]);
+    assert_eq!((meta.records, meta.intents, meta.opened.len(), body.as_str()), (0, 1, 0, ""));
+    assert_eq!(meta.selection.unwrap().filtered, 1);
+
+    // From the next batch on another configuration counts.
+    selection.set(Choosers::default());
+    let rendered = render(&mut renderer, vec![record(8, "{}")]);
+    assert_eq!(open(&rendered.frames[0]).0.selection, None);
+}
+
+/// As many records as fit beside what is said of them: then the frame ends.
+#[test]
+fn a_frame_ends_before_its_selection_outgrows_the_meta() {
+    let mut renderer = renderer().with_selection(selection());
+    let events = (1..=5000).map(|sequence| record(sequence, "{}")).collect();
+    let rendered = render(&mut renderer, events);
+    let records: Vec<_> = rendered.frames.iter().map(|frame| open(frame).0.records).collect();
+    assert_eq!(records, [2048, 2048, 904]);
 }

@@ -14,7 +14,7 @@ use sidetrail_archive::sign::Ed25519Signer;
 use sidetrail_archive::source::{Bucket, Entry};
 use sidetrail_archive::verify::{self, Options, Outcome};
 use sidetrail_spool::{Options as SpoolOptions, OsFs, Writer};
-use sidetrail_wire::spool::v1::{BodyEncoding, FrameMeta};
+use sidetrail_wire::spool::v1::{BodyEncoding, FrameMeta, Selection, TrailSelection};
 
 use super::*;
 use crate::ledger::SharedLedger;
@@ -138,10 +138,19 @@ fn open(directory: &Path) -> SharedWriter {
 }
 
 fn append(writer: &SharedWriter, frame: u64) {
+    append_with(writer, frame, |_, _| {});
+}
+
+/// `change` gets the meta and the lengths of the records.
+fn append_with(writer: &SharedWriter, frame: u64, change: impl FnOnce(&mut FrameMeta, Vec<u32>)) {
     let first = (frame - 1) * RECORDS + 1;
     let record = |sequence| format!(r#"{{"eventID":"{sequence}","padding":"{}"}}"#, "x".repeat(400));
-    let body = (first..first + RECORDS).map(record).collect::<Vec<_>>().join(",");
-    append_raw(writer, &meta(frame, body.len()), body.as_bytes());
+    let records: Vec<_> = (first..first + RECORDS).map(record).collect();
+    let lengths = records.iter().map(|record| u32::try_from(record.len()).unwrap()).collect();
+    let body = records.join(",");
+    let mut meta = meta(frame, body.len());
+    change(&mut meta, lengths);
+    append_raw(writer, &meta, body.as_bytes());
 }
 
 fn meta(frame: u64, body: usize) -> FrameMeta {
@@ -207,7 +216,11 @@ fn ship(writer: &SharedWriter, store: &Arc<Memory>, die: bool) {
 
 /// Every event once, in log files that the verifier believes; nothing but what belongs there.
 fn check(store: &Memory, frames: u64, case: &str) {
-    assert_eq!(ids(store), (1..=frames * RECORDS).collect::<Vec<_>>(), "{case}");
+    check_ids(store, &(1..=frames * RECORDS).collect::<Vec<_>>(), case);
+}
+
+fn check_ids(store: &Memory, expected: &[u64], case: &str) {
+    assert_eq!(ids(store), expected, "{case}");
     let report = verified(store);
     assert_eq!(report.outcome(), Outcome::Valid, "{case}: {report:?}");
 }
@@ -324,4 +337,47 @@ fn a_log_file_of_another_build_is_adopted() {
     }
     ship(&writer, &store, true);
     check(&store, 1, "adopted");
+}
+
+/// What a trail takes is in the frames: others are passed over and counted, whoever repeats the plan.
+#[test]
+fn a_trail_ships_what_its_frames_say() {
+    let select = |taken: &'static [u8]| TrailSelection {
+        trail: "default".to_owned(),
+        taken: Bytes::from_static(taken),
+        oldest_event_time: 1,
+        newest_event_time: 1,
+    };
+    for fault_at in 1..12 {
+        let directory = tempfile::tempdir().unwrap();
+        let writer = open(directory.path());
+        append(&writer, 1);
+        append_with(&writer, 2, |meta, lengths| {
+            meta.selection = Some(Selection { lengths, trails: vec![select(&[0b101])], filtered: 0 });
+        });
+        append_with(&writer, 3, |meta, _| {
+            meta.selection = Some(Selection { trails: vec![select(&[])], ..Selection::default() });
+        });
+        let store = Arc::new(Memory { fault: Some((fault_at, Fault::Kept)), ..Memory::default() });
+        ship(&writer, &store, true);
+        let progress = shipper(&writer, &store).into_progress();
+        assert_eq!(progress.counts(), Counts { shipped: 5, filtered: 4, ..Counts::default() });
+        assert!(progress.adds_up(9));
+        check_ids(&store, &[1, 2, 3, 4, 6], &format!("request {fault_at}"));
+    }
+}
+
+/// A body that does not fit its meta is not cut anywhere.
+#[test]
+fn a_frame_that_contradicts_itself_is_not_shipped() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = open(directory.path());
+    append_with(&writer, 1, |meta, mut lengths| {
+        lengths[0] += 1;
+        let trails =
+            vec![TrailSelection { trail: "default".to_owned(), taken: vec![1].into(), ..Default::default() }];
+        meta.selection = Some(Selection { lengths, trails, filtered: 0 });
+    });
+    let error = shipper(&writer, &Arc::default()).step(NOW_MS, true).unwrap_err();
+    assert!(matches!(&error, ShipError::Frame(FrameError::Meta(..))), "{error}");
 }
