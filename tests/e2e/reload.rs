@@ -5,7 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use sidetrail_archive::verify::Outcome;
 use sidetrail_tests::collector::Settings;
 use sidetrail_tests::sender::Sender;
@@ -83,7 +83,7 @@ fn trails_come_change_and_go_under_load() -> Result<()> {
         .then_some(()))
     })?;
     ensure!(!collector.probe("/metrics")?.body.contains("trail=\"second\""), "its metrics are still there");
-    load.join().expect("no panic")?;
+    load.join().map_err(|_| anyhow!("it panicked"))??;
     collector.stop()?;
 
     let report = archive::verify(&collector)?;

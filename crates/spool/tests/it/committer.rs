@@ -155,6 +155,27 @@ fn a_release_is_heard_of() {
     assert!(matches!(answers.lock().unwrap()[0].1, Ok(Appended::Written(_))));
 }
 
+#[test]
+fn a_budget_changes_from_the_next_append_on() {
+    let fs = MemoryFs::default();
+    let committer = start(&fs, Bounds::default(), Hooks::default());
+    let budget = committer.usage().budget;
+    let append = |number| {
+        let (answer, answered) = mpsc::sync_channel(1);
+        committer.append_blocking(entry(number), move |result| answer.send(result).unwrap()).unwrap();
+        answered.recv().unwrap()
+    };
+    let next = (1..).find(|number| append(*number).is_err()).unwrap();
+    assert!(committer.set_budget(1).is_err(), "too little for the segments");
+    assert!(matches!(append(next), Err(Error::Full { .. })), "and nothing has changed");
+    committer.set_budget(2 * budget).unwrap();
+    append(next).unwrap();
+    assert_eq!(committer.usage().budget, 2 * budget);
+    committer.set_budget(budget).unwrap();
+    let error = (next + 1..).find_map(|number| append(number).err()).unwrap();
+    assert!(matches!(error, Error::Full { .. }), "{error}");
+}
+
 /// A panicking callback takes the thread with it, and nobody waits for ever.
 #[test]
 fn a_panicking_callback_closes_the_spool() {
