@@ -229,6 +229,8 @@ impl SeaweedFs {
             "-volume.preStopSeconds=0",
         ]);
         weed.env("WEED_MASTER_VOLUME_GROWTH_COPY_1", "1");
+        // Without it the server refuses to encrypt.
+        weed.env("WEED_S3_SSE_KEY", "not-a-secret-either");
         // Its own log files go to the first, its configuration is looked for in the others.
         weed.env("TMPDIR", directory.path()).env("HOME", directory.path()).current_dir(directory.path());
         Ok(weed)

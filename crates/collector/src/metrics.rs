@@ -98,6 +98,7 @@ struct TrailFamilies {
     quarantined: Family<TrailLabel, Counter>,
     unlocked: Family<TrailLabel, Gauge<u64, AtomicU64>>,
     protection: Family<TrailLabel, Gauge<u64, AtomicU64>>,
+    ahead: Family<TrailLabel, Gauge<u64, AtomicU64>>,
     conditional: Family<TrailLabel, Gauge<u64, AtomicU64>>,
     last_success: Family<TrailLabel, Gauge<u64, AtomicU64>>,
     oldest: Family<TrailLabel, Gauge<f64, AtomicU64>>,
@@ -299,6 +300,7 @@ impl TrailFamilies {
             unlocked: Family::default(),
             protection: Family::default(),
             conditional: Family::default(),
+            ahead: Family::default(),
             last_success: Family::default(),
             oldest: Family::default(),
             backoff: Family::default(),
@@ -346,6 +348,12 @@ impl TrailFamilies {
             "trail_protection_problems",
             "Ways in which the bucket does not protect objects as configured, as of the last look",
             it.protection,
+        );
+        registry.register_with_unit(
+            "trail_chain_ahead",
+            "How far the times of the chain are ahead of a clock that was set back",
+            Unit::Seconds,
+            it.ahead,
         );
         registry.register(
             "trail_conditional_create",
@@ -398,7 +406,7 @@ impl TrailFamilies {
         for kind in failure_kinds() {
             self.failures.remove(&FailureLabel { trail: label.trail.clone(), kind });
         }
-        for gauges in [&self.queued, &self.unlocked, &self.protection, &self.conditional] {
+        for gauges in [&self.queued, &self.unlocked, &self.protection, &self.conditional, &self.ahead] {
             gauges.remove(label);
         }
         self.last_success.remove(label);
@@ -458,6 +466,11 @@ impl TrailMetrics {
     /// Whether the store honours conditional create, once that is known.
     pub(crate) fn conditional(&self, honoured: bool) {
         self.families.conditional.get_or_create(&self.label).set(u64::from(honoured));
+    }
+
+    /// Seconds that the chain is ahead of the clock.
+    pub(crate) fn ahead(&self, seconds: u64) {
+        self.families.ahead.get_or_create(&self.label).set(seconds);
     }
 
     /// Objects that are stored and still have to be locked.

@@ -123,7 +123,7 @@ impl Space {
     /// What there is to warn of.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
-        gauges.iter().filter(|gauge| gauge.level > 0).map(|gauge| gauge.to_string()).collect()
+        gauges.iter().filter(|gauge| gauge.level > 0).map(ToString::to_string).collect()
     }
 }
 

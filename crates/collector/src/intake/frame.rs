@@ -88,7 +88,7 @@ impl Scratch {
 pub(crate) struct Frame {
     pub(crate) meta: Vec<u8>,
     pub(crate) body: Vec<u8>,
-    /// The last sequence in it: what can be acked once it is on disk.
+    /// The last sequence in it: what can be acked once it is on disk. 0 where there is nothing to ack.
     pub(crate) last_sequence: u64,
     /// Held until the frame is written or not.
     pub(crate) room: Vec<Reservation>,

@@ -96,7 +96,9 @@ impl Renderer {
         self.noted = assigned;
         let mut draft = Draft::new(self.next, &self.selection.now());
         (draft.assigned, draft.ended) = (assigned, ended);
-        self.frame(draft, unix_ms).map(Some)
+        let frame = self.frame(draft, unix_ms)?;
+        // The sender does not wait for it.
+        Ok(Some(Frame { last_sequence: 0, ..frame }))
     }
 
     /// Turns events into frames. Events from before the one that is due were resent and are passed over.

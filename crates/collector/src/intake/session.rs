@@ -229,6 +229,9 @@ impl Session {
         match result {
             Ok(_) => {
                 self.shared.pressure.set_free();
+                if sequence == 0 {
+                    return Ok(());
+                }
                 self.send(deliver_response::Message::Ack(Ack { sequence })).await
             }
             Err(error) => Err(self.status(&error)),

@@ -191,6 +191,7 @@ impl Batch {
             range.intents += meta.intents;
             return;
         }
+        self.noted.state(&[&meta.service, &meta.instance]);
         self.latest.insert(source, self.ranges.len());
         self.ranges.push(Source {
             source,

@@ -14,6 +14,13 @@ use super::batch::MAX_RANGES;
 const MAX_NAMED: usize = 256;
 /// Reasons of drops in one manifest, over all sources.
 const MAX_DROPS: usize = 2 * MAX_RANGES;
+/// What a manifest may say in all, in bytes of JSON: as base64 it is an envelope that its readers take.
+const MAX_STATED: usize = 5 << 20;
+/// What a byte of a name takes at most: as an escape.
+const ESCAPED: usize = 6;
+/// A statement without its names, at most.
+const STATEMENT: usize = 400;
+
 /// The reason of events whose frame was set aside.
 const QUARANTINED: &str = "quarantined";
 
@@ -25,6 +32,8 @@ pub(super) struct Noted {
     heard: HashMap<Id, usize>,
     /// Where the last loss ends.
     lost_to: Option<Position>,
+    /// What the manifest says so far, in bytes of JSON, at most.
+    stated: usize,
 }
 
 impl Noted {
@@ -34,6 +43,7 @@ impl Noted {
             self.drop(source, receipt::reason(&drop.reason), drop.count);
         }
         if meta.assigned > 0 || meta.ended {
+            self.state(&[&meta.service, &meta.instance]);
             self.hear(Heard {
                 source,
                 service: meta.service.clone(),
@@ -43,6 +53,11 @@ impl Noted {
                 ended: meta.ended,
             });
         }
+    }
+
+    /// Notes that the manifest says one thing more, with these names.
+    pub(super) fn state(&mut self, names: &[&str]) {
+        self.stated += STATEMENT + ESCAPED * names.iter().map(|name| name.len()).sum::<usize>();
     }
 
     /// Notes a part of the spool that cannot be read. Only one that may have held frames is a loss.
@@ -76,7 +91,8 @@ impl Noted {
 
     pub(super) fn is_crowded(&self) -> bool {
         let Receipts { drops, heard, losses, quarantined } = &self.receipts;
-        drops.len() >= MAX_DROPS
+        self.stated >= MAX_STATED
+            || drops.len() >= MAX_DROPS
             || heard.len() >= MAX_RANGES
             || losses.len() >= MAX_NAMED
             || quarantined.len() >= MAX_NAMED
@@ -92,6 +108,9 @@ impl Noted {
     }
 
     fn drop(&mut self, source: Id, reason: String, count: u64) {
+        if !self.drops.contains_key(&(source, reason.clone())) {
+            self.state(&[&reason]);
+        }
         let drops = &mut self.receipts.drops;
         let at = *self.drops.entry((source, reason.clone())).or_insert(drops.len());
         match drops.get_mut(at) {

@@ -223,23 +223,26 @@ impl<D: Destination> Shipper<D> {
         self.store()
     }
 
-    /// Publishes the public key that the manifests are checked with, before the first of them. It is created twice where
-    /// it was not there: that shows whether the store honours conditional create, before anything depends on it.
+    /// Publishes the public key that the manifests are checked with, before the first of them. Creating it once more where
+    /// it is known to be shows whether the store honours conditional create, before anything depends on it; should it
+    /// not, the bytes are those that are there.
     fn publish_key(&mut self, now_unix_s: i64) -> Result<(), ShipError> {
         let (key, object) = &self.trail.public_key;
         let key = key.to_string();
-        let first = self.destination.create(&key, object)?;
-        let refused =
-            first == Put::AlreadyExists || self.destination.create(&key, object)? == Put::AlreadyExists;
-        self.destination.refuses_second(refused);
-        self.conditional = Some(refused);
-        let stored = self.destination.read(&key, MAX_ENVELOPE)?;
-        let ours = |stored: &[u8]| {
-            PublishedKey::open(stored).is_ok_and(|it| it.public_key == *self.trail.signer.public_key())
+        let stored = match self.destination.read(&key, MAX_ENVELOPE) {
+            Err(error) if error.is_not_found() => {
+                self.destination.create(&key, object)?;
+                object.clone()
+            }
+            stored => stored?,
         };
-        if stored != *object && !ours(&stored) {
+        let published = PublishedKey::open(&stored);
+        if !published.is_ok_and(|it| it.public_key == *self.trail.signer.public_key()) {
             return Err(ShipError::conflict(key, Some(&stored), "it holds another key"));
         }
+        let refused = self.destination.create(&key, &stored)? == Put::AlreadyExists;
+        self.destination.refuses_second(refused);
+        self.conditional = Some(refused);
         self.destination.confirm(&key, stored.len() as u64)?;
         // One that could not be locked now is locked by those who watch the bucket.
         self.destination.lock(&key, now_unix_s)?;

@@ -199,6 +199,12 @@ impl Progress {
         hash.map(|hash| Some(hash.into())).map_err(|_| "the previous manifest has no SHA-256".to_owned())
     }
 
+    /// How many seconds the chain is ahead of the clock, which went forward and then back.
+    pub(crate) fn ahead_s(&self, now_unix_ms: i64) -> u64 {
+        let ahead = self.state.last_created_unix_s.saturating_sub(now_unix_ms.div_euclid(1000));
+        u64::try_from(ahead).unwrap_or(0)
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         let TrailState { shipped, filtered, dropped, intents, .. } = self.state;
         Counts { shipped, filtered, dropped, intents }

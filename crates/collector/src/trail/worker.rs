@@ -173,7 +173,9 @@ impl<D: Destination> Run<D> {
                 self.shipper.end_at(end);
             }
             let now = self.surroundings.environment.unix_ms();
-            self.lock_rest(now);
+            if !drain {
+                self.lock_rest(now);
+            }
             let began = Instant::now();
             match self.shipper.step(now, drain) {
                 Ok(Step::Shipped(shipped)) => {
@@ -247,6 +249,7 @@ impl<D: Destination> Run<D> {
         let queued = progress.queued((self.surroundings.accepted)());
         self.surroundings.metrics.counts(progress.counts(), queued);
         self.surroundings.metrics.unlocked(self.shipper.unlocked());
+        self.surroundings.metrics.ahead(progress.ahead_s(self.surroundings.environment.unix_ms()));
         if let Some(honoured) = self.shipper.conditional() {
             self.surroundings.metrics.conditional(honoured);
         }

@@ -106,6 +106,54 @@ fn resent_events_are_passed_over_and_gaps_refused() {
     assert_eq!(error, BatchError::Sequence { expected: 4, got: 5 });
 }
 
+/// Reasons are kept, few and short, and what is refused here has one too.
+#[test]
+fn drops_keep_their_reasons() {
+    let mut renderer = renderer();
+    let dropped = |sequence, reason: &str| {
+        event(sequence, Payload::Dropped(Dropped { count: 2, reason: reason.to_owned() }))
+    };
+    let long = "ä".repeat(100);
+    let events = vec![
+        dropped(1, "overflow"),
+        dropped(3, ""),
+        dropped(5, &long),
+        dropped(7, "overflow"),
+        record(9, "no"),
+    ];
+    let rendered = render(&mut renderer, events);
+    let (meta, _) = open(&rendered.frames[0]);
+    let drops: Vec<_> = meta.drops.iter().map(|drop| (drop.reason.as_str(), drop.count)).collect();
+    assert_eq!(drops, [("overflow", 4), ("not said", 2), (&*"ä".repeat(32), 2), ("refused: record", 1)]);
+    assert_eq!(meta.dropped, 9);
+
+    let many = (0..20).map(|at| dropped(10 + 2 * at, &at.to_string())).collect();
+    let (meta, _) = open(&render(&mut renderer, many).frames[0]);
+    assert_eq!(meta.drops.len(), 8);
+    assert_eq!((meta.drops[7].reason.as_str(), meta.drops[7].count), ("other", 26));
+    assert_eq!(meta.dropped, 40);
+}
+
+/// What a source says of itself is a frame where it is news: numbers that did not come, or its end.
+#[test]
+fn a_source_that_is_ahead_or_ends_is_noted() {
+    let mut renderer = renderer();
+    assert!(renderer.note(0, false, 0).unwrap().is_none());
+    assert!(renderer.note(0, true, 0).unwrap().is_none(), "one that never said anything");
+    render(&mut renderer, vec![record(1, "{}"), record(2, "{}")]);
+    assert!(renderer.note(2, false, 0).unwrap().is_none(), "all of it came");
+    let said = |frame: Option<Frame>| {
+        let frame = frame.unwrap();
+        let meta = open(&frame).0;
+        assert_eq!((frame.last_sequence, meta.records, meta.dropped, meta.intents), (0, 0, 0, 0));
+        (meta.first_sequence, meta.last_sequence, meta.assigned, meta.ended)
+    };
+    assert_eq!(said(renderer.note(7, false, 0).unwrap()), (3, 2, 7, false));
+    assert!(renderer.note(7, false, 0).unwrap().is_none(), "it was said");
+    assert_eq!(said(renderer.note(8, false, 0).unwrap()), (3, 2, 8, false));
+    assert_eq!(said(renderer.note(1, true, 0).unwrap()), (3, 2, 2, true), "no less than came");
+}
+
 #[test]
 fn a_drop_receipt_takes_its_numbers() {
     let mut renderer = renderer();

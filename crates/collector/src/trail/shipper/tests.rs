@@ -23,7 +23,7 @@ mod failures;
 
 const FRAMES: u64 = 7;
 const RECORDS: u64 = 3;
-/// The request that puts the first log file: the key is created, created again, read and confirmed before.
+/// The request that puts the first log file: the key is looked for, created, created again and confirmed before.
 const LOG_PUT: u64 = 5;
 const NOW_MS: i64 = 1_768_473_677_000;
 
@@ -46,6 +46,14 @@ struct Memory {
     fault: Option<(u64, Fault)>,
     /// What has its effect at which request.
     late: Mutex<Option<(u64, String, Bytes)>>,
+    locks: Mutex<Locks>,
+}
+
+/// Objects that are locked, and whether the store locks at all.
+#[derive(Debug, Default)]
+struct Locks {
+    broken: bool,
+    locked: BTreeMap<String, i64>,
 }
 
 impl Memory {
@@ -105,6 +113,29 @@ impl Destination for Arc<Memory> {
             store: "memory".to_owned(),
             source: missing(),
         })
+    }
+
+    fn lock(&self, key: &str, created_unix_s: i64) -> Result<Option<Unlocked>, DestinationError> {
+        let until = created_unix_s + 60;
+        let unlocked = || Unlocked { key: key.to_owned(), retain_until_unix_s: until };
+        Ok((!self.try_lock(key, until)).then(unlocked))
+    }
+
+    fn lock_again(&self, unlocked: &Unlocked) -> Result<(), DestinationError> {
+        match self.try_lock(&unlocked.key, unlocked.retain_until_unix_s) {
+            true => Ok(()),
+            false => Err(away(&unlocked.key)),
+        }
+    }
+}
+
+impl Memory {
+    fn try_lock(&self, key: &str, until: i64) -> bool {
+        let mut locks = self.locks.lock().unwrap();
+        if !locks.broken {
+            locks.locked.insert(key.to_owned(), until);
+        }
+        !locks.broken
     }
 }
 

@@ -197,7 +197,7 @@ fn a_clock_that_jumps_costs_nothing() {
     };
     let mut day = |now: i64| match shipper.step(now, false).unwrap() {
         Step::Shipped(shipped) => shipped.manifest.split('/').skip(4).take(3).collect::<Vec<_>>().join("-"),
-        idle => panic!("{idle:?}"),
+        idle @ Step::Idle { .. } => panic!("{idle:?}"),
     };
     at(1, NOW_MS);
     assert_eq!(day(NOW_MS + DAY_MS), "2026-01-16", "a jump forward makes it due");
@@ -207,6 +207,8 @@ fn a_clock_that_jumps_costs_nothing() {
     assert_eq!(day(NOW_MS + 60_000), "2026-01-16");
     at(4, NOW_MS + 2 * DAY_MS);
     assert_eq!(day(NOW_MS + 2 * DAY_MS + 60_000), "2026-01-17");
+    assert_eq!(shipper.progress().ahead_s(NOW_MS), 2 * 86_400 + 60);
+    assert_eq!(shipper.progress().ahead_s(NOW_MS + 3 * DAY_MS), 0);
     assert_eq!(ids(&store), [1, 2, 3, 4]);
     assert_eq!(verified(&store).outcome(), Outcome::Valid);
 }
@@ -258,4 +260,47 @@ fn drops_have_their_reasons() {
     let found: Vec<_> = manifest.drops.iter().map(|drop| (drop.reason.as_str(), drop.count)).collect();
     assert_eq!(found, [("overflow", 2), ("too large", 1)]);
     assert_eq!(verified(&store).outcome(), Outcome::Valid, "that is information");
+}
+
+/// What cannot be locked is shipped all the same, remembered over a restart, and locked once that works: until the time
+/// that it was to be locked for in the first place.
+#[test]
+fn locks_are_made_up_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = open(directory.path());
+    append(&writer, 1);
+    let store = Arc::new(Memory::default());
+    store.locks.lock().unwrap().broken = true;
+    ship(&writer, &store, false);
+    check(&store, 1, "without a lock");
+
+    let mut again = shipper(&writer, &store);
+    assert_eq!(again.unlocked(), 2, "log file and manifest");
+    assert!(again.lock_rest().is_err());
+    assert_eq!(again.unlocked(), 2);
+    store.locks.lock().unwrap().broken = false;
+    again.lock_rest().unwrap();
+    assert_eq!((again.unlocked(), shipper(&writer, &store).unlocked()), (0, 0), "on disk too");
+    append(&writer, 2);
+    ship(&writer, &store, false);
+
+    let objects: Vec<_> = store.objects.lock().unwrap().keys().cloned().collect();
+    let locks = store.locks.lock().unwrap();
+    assert_eq!(locks.locked.keys().cloned().collect::<Vec<_>>(), objects);
+    assert!(locks.locked.values().all(|until| *until == NOW_MS / 1000 + 60), "{locks:?}");
+}
+
+/// More than can be remembered: shipping goes on, and the state stays within its bound.
+#[test]
+fn a_bucket_that_never_locks_holds_up_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = open(directory.path());
+    let store = Arc::new(Memory::default());
+    store.locks.lock().unwrap().broken = true;
+    for frame in 1..=40 {
+        append(&writer, frame);
+        ship(&writer, &store, false);
+    }
+    check(&store, 40, "without a lock");
+    assert_eq!(shipper(&writer, &store).unlocked(), 64);
 }
