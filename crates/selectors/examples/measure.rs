@@ -15,7 +15,8 @@ const ROUNDS: u32 = 100_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let lines: Vec<&str> = include_str!("../../record/testdata/examples.ndjson").lines().collect();
-    let records: Vec<Record> = lines.iter().map(|line| serde_json::from_str(line)).collect::<Result<_, _>>()?;
+    let records: Vec<Record> =
+        lines.iter().map(|line| serde_json::from_str(line)).collect::<Result<_, _>>()?;
     let prefixes: Vec<_> = (0..400).map(|index| format!("arn:aws:s3:::bucket-{index}/")).collect();
     let data = json!([{"Field": "eventCategory", "Equals": ["Data"]},
         {"Field": "resources.type", "Equals": ["AWS::S3::Object"]}]);
@@ -32,8 +33,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let bytes = lines.iter().map(|line| line.len()).sum::<usize>() / lines.len();
     println!("texts of {bytes} bytes:");
-    measure("peek", lines.len(), || lines.iter().filter(|it| serde_json::from_str::<Peek<'_>>(it).is_ok()).count());
-    measure("record", lines.len(), || lines.iter().filter(|it| serde_json::from_str::<Record>(it).is_ok()).count());
+    measure("peek", lines.len(), || {
+        lines.iter().filter(|it| serde_json::from_str::<Peek<'_>>(it).is_ok()).count()
+    });
+    measure("record", lines.len(), || {
+        lines.iter().filter(|it| serde_json::from_str::<Record>(it).is_ok()).count()
+    });
     Ok(())
 }
 
