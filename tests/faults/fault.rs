@@ -68,6 +68,8 @@ impl Fault {
     pub(super) fn draw(random: &mut Random, can_fill: bool) -> Self {
         loop {
             let time = random.millis(200, 900);
+            // The client's own tries take a second.
+            let long = random.millis(300, 2_500);
             let fault = match random.below(22) {
                 0..=2 => Self::KillCollector,
                 3 => Self::KillCollectorTwice,
@@ -76,8 +78,8 @@ impl Fault {
                 6 => Self::KillStore(time),
                 7 => Self::RestartStore,
                 8 => Self::FreezeStore(time),
-                9..=13 => Self::Network(fate(random), aim(random), random.pick(&[1, 1, 2, 3]), time),
-                14 | 15 => Self::NetworkAndKill(fate(random), aim(random), random.pick(&[1, 2]), time),
+                9..=13 => Self::Network(fate(random), aim(random), random.pick(&[1, 1, 1, 2]), long),
+                14 | 15 => Self::NetworkAndKill(fate(random), aim(random), random.pick(&[1, 2]), long),
                 16 => Self::FillDisk(time),
                 17 => Self::FillDiskAndKill(time),
                 18 | 19 => Self::ReconnectSender,
@@ -130,8 +132,8 @@ fn network(fate: Fate) -> &'static str {
 
 /// The client tries again by itself, so that only what strikes all requests of a kind comes between two of a batch.
 fn aim(random: &mut Random) -> Aim {
-    let method = random.pick(&[None, None, Some("PUT"), Some("PUT"), Some("HEAD"), Some("GET")]);
-    Aim { method, suffix: random.pick(&["", "", ".json.gz", ".json"]) }
+    let method = random.pick(&[None, Some("PUT"), Some("PUT"), Some("HEAD"), Some("GET")]);
+    Aim { method, suffix: random.pick(&["", ".json.gz", ".json"]) }
 }
 
 fn fate(random: &mut Random) -> Fate {

@@ -35,6 +35,8 @@ const STALE: usize = 8;
 /// What a world without faults needs at most until everything is shipped.
 const DRAIN_STEPS: usize = 5_000;
 const MAX_INTENTS: usize = 64;
+/// A few dozen frames.
+const SEGMENT: u64 = 16 << 10;
 
 static SIGNER: LazyLock<Arc<Ed25519Signer>> = LazyLock::new(|| Arc::new(Ed25519Signer::generate().unwrap()));
 
@@ -91,25 +93,29 @@ enum Act {
     Crash,
 }
 
-const ACTS: [Act; 17] = [
-    Act::Make,
-    Act::Connect,
-    Act::Send,
-    Act::Commit,
-    Act::Attend,
-    Act::Ship(0),
-    Act::Ship(1),
-    Act::EndIntents,
-    Act::Stale,
-    Act::Disconnect,
-    Act::Replace,
-    Act::Wait,
-    Act::ClockJump,
-    Act::StoreFault,
-    Act::DiskFault,
-    Act::DiskFull,
-    Act::Crash,
+/// With their weights. The faults come last: each seed draws theirs.
+const ACTS: [(Act, u64); 17] = [
+    (Act::Make, 14),
+    (Act::Connect, 8),
+    (Act::Send, 16),
+    (Act::Commit, 20),
+    (Act::Attend, 14),
+    (Act::Ship(0), 10),
+    (Act::Ship(1), 5),
+    (Act::EndIntents, 3),
+    (Act::Stale, 2),
+    (Act::Disconnect, 2),
+    (Act::Replace, 1),
+    (Act::Wait, 8),
+    (Act::ClockJump, 0),
+    (Act::StoreFault, 0),
+    (Act::DiskFault, 0),
+    (Act::DiskFull, 0),
+    (Act::Crash, 0),
 ];
+/// Where the faults begin in [`ACTS`], and the pace of the second trail.
+const FAULTS: usize = 12;
+const SLOW: usize = 6;
 
 impl World {
     /// With `loud` every step is told on standard error.
@@ -117,17 +123,13 @@ impl World {
         let mut draw = Draw::new(seed);
         let key = SIGNER.public_key();
         let stores = [0, 1].map(|_| Store::new(key.clone(), draw.split()));
-        let options = Options::new(0)
-            .with_segment_bytes(16 << 10)
-            .with_max_body(32 << 10)
-            .with_max_snapshot(48 << 10)
-            .with_spares(draw.below(3) as usize);
-        let budget = options.min_budget();
-        let options = Options::new(budget)
-            .with_segment_bytes(16 << 10)
-            .with_max_body(32 << 10)
-            .with_max_snapshot(48 << 10)
-            .with_spares(draw.below(3) as usize);
+        let options = |budget| {
+            Options::new(budget)
+                .with_segment_bytes(SEGMENT)
+                .with_max_body(32 << 10)
+                .with_max_snapshot(48 << 10)
+        };
+        let options = options(options(0).min_budget()).with_spares(draw.below(3) as usize);
         let rotate = |draw: &mut Draw, slow: u64| Rotate {
             size: ByteSize::b(draw.between(1_000, 12_000) * slow),
             age: SignedDuration::from_millis(i64::try_from(draw.between(50, 3_000) * slow).unwrap()),
@@ -137,12 +139,12 @@ impl World {
             region: "eu-west-1".parse().unwrap(),
             collector: COLLECTOR,
         };
-        let mut weights = [14, 8, 16, 20, 14, 10, 5, 3, 2, 2, 1, 8, 0, 0, 0, 0, 0];
+        let mut weights = ACTS.map(|(_, weight)| weight);
         // Each seed has some of the faults, and not in the same measure: rare ones alone go deeper.
-        for weight in &mut weights[12..] {
+        for weight in &mut weights[FAULTS..] {
             *weight = draw.pick(&[0, 1, 2, 4, 8]);
         }
-        weights[6] = draw.pick(&[1, 3, 6]);
+        weights[SLOW] = draw.pick(&[1, 3, 6]);
         let mut world = Self {
             seen: Tally::default(),
             fs: MemoryFs::default(),
@@ -189,7 +191,7 @@ impl World {
         if self.running.is_none() {
             self.start();
         } else {
-            let act = ACTS[self.draw.weighted(&self.weights)];
+            let (act, _) = ACTS[self.draw.weighted(&self.weights)];
             self.act(act);
         }
         self.look();
@@ -243,7 +245,7 @@ impl World {
     }
 
     fn open(&self) -> Result<Running, Box<dyn std::error::Error>> {
-        let ledger = SharedLedger::for_segments_of(16 << 10);
+        let ledger = SharedLedger::for_segments_of(SEGMENT);
         let fs = Arc::new(self.fs.clone());
         let (writer, recovery) = Writer::open(fs, Path::new(DIR), self.options.clone(), ledger.clone())?;
         assert!(!recovery.lost && !recovery.rebuilt, "{recovery:?}");
