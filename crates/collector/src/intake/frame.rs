@@ -162,6 +162,7 @@ impl Draft {
             completed: self.completed,
             completed_late: self.completed_late,
             incomplete: self.incomplete,
+            ..FrameMeta::default()
         };
         Ok(Frame { meta: meta.encode_to_vec(), body, last_sequence, room: self.room })
     }

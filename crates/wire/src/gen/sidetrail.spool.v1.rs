@@ -47,6 +47,12 @@ pub struct FrameMeta {
     /// Only of the collector's own source: what this frame records as Incomplete, and closes by that.
     #[prost(message, optional, tag = "17")]
     pub incomplete: ::core::option::Option<Incomplete>,
+    /// The collector that took the frame, 16 bytes, where it is not the one whose spool this is: it was forwarded.
+    #[prost(bytes = "bytes", tag = "20")]
+    pub collector: ::prost::bytes::Bytes,
+    /// Only where it was forwarded: taken although the log had a part of the range, since the rest could not be parted.
+    #[prost(bool, tag = "21")]
+    pub overlaps: bool,
 }
 /// A call that was about to begin, and of which nothing else is known.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -88,6 +94,17 @@ pub struct LedgerSnapshot {
     pub open: ::prost::alloc::vec::Vec<OpenIntents>,
     #[prost(message, repeated, tag = "7")]
     pub recorded: ::prost::alloc::vec::Vec<IncompleteRecord>,
+    /// Of sources that came by way of other collectors, what the log has if that is not 1 to last_sequence.
+    #[prost(message, repeated, tag = "8")]
+    pub scattered: ::prost::alloc::vec::Vec<Scattered>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Scattered {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub source: ::prost::bytes::Bytes,
+    /// First and last number of each range, in order.
+    #[prost(uint64, repeated, tag = "2")]
+    pub bounds: ::prost::alloc::vec::Vec<u64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OpenIntents {
@@ -150,6 +167,9 @@ pub struct TrailState {
     pub last_created_unix_s: i64,
     #[prost(uint64, tag = "9")]
     pub intents: u64,
+    /// Frames after the cursor may be at a gateway already: the trail must not ship them itself.
+    #[prost(bool, tag = "13")]
+    pub forwarding: bool,
 }
 /// Which frames become which object. Persisted before the first PUT, so that a crash repeats it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
