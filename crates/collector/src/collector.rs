@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::environment::Environment;
+use crate::gateway::Gateway;
 use crate::health::{self, Health};
 use crate::identity::{self, IdentityError};
 use crate::intake::{Completion, Intake};
@@ -235,19 +236,20 @@ impl Collector {
             Some(address) => Some(health::bind(address).await.map_err(listen_error(address.to_string()))?),
             None => None,
         };
+        let gateway = config.forwarders.clone().map(|forwarders| Gateway::new(&self.intake, forwarders));
         if let Some(path) = &config.listen.socket {
             let bound = bind_socket(path).await.map_err(listen_error(path.display().to_string()))?;
             let (listener, file) = bound;
             self._socket = Some(file);
             let incoming = UnixListenerStream::new(listener);
-            let server = serve::router(&self.intake)
+            let server = serve::router(&self.intake, gateway.as_ref())
                 .serve_with_incoming_shutdown(incoming, self.end.clone().cancelled_owned());
             self.servers.spawn(server);
         }
         if let Some(address) = config.listen.tcp {
             let listener = TcpListener::bind(address).await.map_err(listen_error(address.to_string()))?;
             let incoming = TcpListenerStream::new(listener);
-            let server = serve::router(&self.intake)
+            let server = serve::router(&self.intake, gateway.as_ref())
                 .serve_with_incoming_shutdown(incoming, self.end.clone().cancelled_owned());
             self.servers.spawn(server);
         }

@@ -13,6 +13,7 @@
 mod collector;
 pub mod config;
 mod environment;
+mod gateway;
 mod health;
 mod identity;
 mod intake;

@@ -13,6 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use sidetrail_spool::Usage;
 
+use crate::gateway;
 use crate::ledger::Totals;
 use crate::trail::{Counts, Shipped};
 
@@ -36,6 +37,7 @@ pub(crate) struct Metrics {
     spool_budget: Gauge<u64, AtomicU64>,
     spool_segments: Gauge<u64, AtomicU64>,
     trails: TrailFamilies,
+    pub(crate) gateway: gateway::Metrics,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -67,6 +69,7 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("sidetrail");
         let trails = TrailFamilies::register(&mut registry);
+        let gateway = gateway::Metrics::register(&mut registry);
         let metrics = Self {
             accepted: Counter::default(),
             dropped: Counter::default(),
@@ -79,6 +82,7 @@ impl Metrics {
             spool_budget: Gauge::default(),
             spool_segments: Gauge::default(),
             trails,
+            gateway,
             registry: Registry::default(),
         };
         registry.register("events_accepted", "Events taken into the spool", metrics.accepted.clone());
@@ -194,8 +198,13 @@ impl TrailMetrics {
         }
         it.stored.get_or_create(&self.label).inc_by(shipped.stored_bytes);
         it.content.get_or_create(&self.label).inc_by(shipped.content_bytes);
+        self.succeeded(now_unix_ms);
+    }
+
+    /// Events are where they are to be.
+    pub(crate) fn succeeded(&self, now_unix_ms: i64) {
         let seconds = u64::try_from(now_unix_ms / 1000).unwrap_or(0);
-        it.last_success.get_or_create(&self.label).set(seconds);
+        self.families.last_success.get_or_create(&self.label).set(seconds);
     }
 
     pub(crate) fn counts(&self, counts: Counts, queued: u64) {

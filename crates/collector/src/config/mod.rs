@@ -1,5 +1,6 @@
 //! The configuration file: YAML, every key known, every value checked before anything is opened.
 
+mod gateway;
 mod listen;
 mod trail;
 
@@ -12,6 +13,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sidetrail_archive::key::{Account, Region};
 
+pub use gateway::{Forwarders, Gateway};
 pub use listen::Listen;
 pub use trail::{Rotate, TrailConfig};
 
@@ -40,6 +42,10 @@ pub struct Config {
     /// Where they go. At least one, at most five.
     #[schemars(length(min = 1, max = 5))]
     pub trails: Vec<TrailConfig>,
+    /// Another collector, which ships for this one.
+    pub gateway: Option<Gateway>,
+    /// Collectors that this one ships for.
+    pub forwarders: Option<Forwarders>,
     /// How long a shutdown may take to ship what is in the spool, e.g. `25s`. What is left is shipped after the next
     /// start.
     #[serde(default = "default_shutdown_timeout")]
@@ -166,7 +172,12 @@ impl Config {
                 return wrong(&format!("trails[{index}].name"), problem);
             }
             trail.check(&format!("trails[{index}]"))?;
+            if trail.forwards() && self.gateway.is_none() {
+                return wrong(&format!("trails[{index}].destination"), "is gateway, and there is none".to_owned());
+            }
         }
+        self.gateway.as_ref().map_or(Ok(()), |gateway| gateway.endpoint().map(|_| ()))?;
+        self.forwarders.as_ref().map_or(Ok(()), Forwarders::check)?;
         let (min, max) = (SignedDuration::from_secs(1), SignedDuration::from_hours(1));
         range("intents.grace", self.intents.grace, min, max)?;
         range("shutdown_timeout", self.shutdown_timeout, SignedDuration::ZERO, SignedDuration::from_hours(1))

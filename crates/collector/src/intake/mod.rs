@@ -50,7 +50,8 @@ pub(crate) struct Shared {
     /// Set when the spool has failed for good: the collector has to be started anew.
     pub(crate) failed: CancellationToken,
     sessions: Sessions,
-    tasks: TaskTracker,
+    /// What ends in order before the collector does: streams, of collectors that forward too.
+    pub(crate) tasks: TaskTracker,
 }
 
 impl Intake {
@@ -82,6 +83,10 @@ impl Intake {
         self.0.tasks.spawn(emitter::run(Arc::clone(&self.0), grace));
     }
 
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.0)
+    }
+
     /// Set once nothing more is taken.
     pub(crate) fn closing(&self) -> &CancellationToken {
         &self.0.closing
@@ -97,7 +102,7 @@ impl Intake {
 
 impl Shared {
     /// The spool did not take a frame: says so to those whom it concerns beside the one who made it.
-    fn not_taken(&self, error: &Error) {
+    pub(crate) fn not_taken(&self, error: &Error) {
         match error.kind() {
             Kind::Wait => {
                 if matches!(error, Error::Full { .. } | Error::DiskFull { .. }) {

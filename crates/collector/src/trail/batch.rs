@@ -125,6 +125,7 @@ impl Batch {
         let recorded = u64::from(meta.records);
         if let Some(range) = self.latest.get(&source).and_then(|index| self.ranges.get_mut(*index))
             && range.last + 1 == meta.first_sequence
+            && range.collector == source_id(&meta.collector)
         {
             range.last = meta.last_sequence;
             range.recorded += recorded;
@@ -137,6 +138,7 @@ impl Batch {
             source,
             service: meta.service,
             instance: meta.instance,
+            collector: source_id(&meta.collector),
             first: meta.first_sequence,
             last: meta.last_sequence,
             recorded,

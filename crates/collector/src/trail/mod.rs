@@ -2,9 +2,11 @@
 
 mod batch;
 mod destination;
+mod forward;
 mod open;
 mod shipper;
 mod state;
+mod window;
 mod worker;
 
 pub(crate) use open::{Opener, forget_others};

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use sidetrail_archive::key::{Home, Id};
 use sidetrail_archive::manifest::PublishedKey;
 use sidetrail_archive::store::Store;
-use sidetrail_spool::Committer;
+use sidetrail_spool::{Committer, Position, Reader};
 use tokio::runtime::Handle;
 
 use super::destination::StoreDestination;
+use super::forward::{Forwarder, Forwarding};
 use super::shipper::{Shipper, Trail};
 use super::state::{Progress, StateError};
 use super::worker::{Surroundings, Worker};
@@ -33,7 +34,10 @@ pub(crate) struct Opener<'a> {
 impl Opener<'_> {
     /// Opens the destination and the state of a trail, and starts to ship.
     pub(crate) fn start(&self, trail: &TrailConfig) -> Result<Worker, StartError> {
-        let Self { config, collector, committer, ledger, metrics, environment } = *self;
+        if trail.forwards() {
+            return self.forward(trail);
+        }
+        let Self { config, collector, committer, ledger, .. } = *self;
         let name = trail.name.to_string();
         let env = |variable: &str| std::env::var(variable).ok();
         let store = Store::open_or_create(&trail.destination, &env)
@@ -46,6 +50,11 @@ impl Opener<'_> {
         let progress = Progress::load(&committer.cursors(), &name, committer.durable(), accepted).map_err(
             |error: StateError| StartError::Trail { trail: name.clone(), reason: crate::chain(&error) },
         )?;
+        if progress.is_forwarding() {
+            let reason = "the gateway may have events that are in the spool too; forward once more, until a shutdown \
+                          says drained, before it ships itself";
+            return Err(StartError::Trail { trail: name, reason: reason.to_owned() });
+        }
         tracing::info!(
             trail = name,
             destination = store.name(),
@@ -54,10 +63,6 @@ impl Opener<'_> {
             "trail opened"
         );
 
-        let readers = {
-            let committer = committer.clone();
-            Box::new(move |position| committer.reader(position))
-        };
         let shipper = Shipper::new(
             Trail {
                 name: trail.name.clone(),
@@ -70,17 +75,57 @@ impl Opener<'_> {
             },
             StoreDestination::new(store, Handle::current()),
             committer.cursors(),
-            readers,
+            self.readers(),
             progress,
         );
-        let (ledger, release) = (ledger.clone(), committer.clone());
-        let surroundings = Surroundings {
-            environment: Arc::clone(environment),
-            metrics: metrics.trail(&name),
+        Worker::start(shipper, self.surroundings(&name)).map_err(StartError::Thread)
+    }
+
+    /// Opens the state of a trail that forwards, and starts to do so.
+    fn forward(&self, trail: &TrailConfig) -> Result<Worker, StartError> {
+        let name = trail.name.to_string();
+        let cannot = |reason: String| StartError::Trail { trail: name.clone(), reason };
+        let gateway = self.config.gateway.as_ref().ok_or_else(|| cannot("there is no gateway".to_owned()))?;
+        let endpoint = gateway.endpoint().map_err(|error| cannot(error.to_string()))?;
+        let (cursors, accepted) = (self.committer.cursors(), self.ledger.totals().accepted);
+        let progress = Progress::load(&cursors, &name, self.committer.durable(), accepted)
+            .map_err(|error| cannot(crate::chain(&error)))?;
+        if progress.plan().map_err(cannot)?.is_some() {
+            let reason = "a batch is under way to its bucket; ship once more, until a shutdown says drained, before it \
+                          forwards";
+            return Err(cannot(reason.to_owned()));
+        }
+        let (queued, at) = (progress.queued(accepted), &gateway.endpoint);
+        tracing::info!(trail = name, gateway = at, queued, "trail opened");
+        let forwarding = Forwarding {
+            trail: trail.name.clone(),
+            account: self.config.account.clone(),
+            region: self.config.region.clone(),
+            collector: self.collector,
+            endpoint,
+            metrics: self.metrics.gateway.trail(&name),
+            runtime: Handle::current(),
+        };
+        let (readers, surroundings) = (self.readers(), self.surroundings(&name));
+        Worker::spawn(move |signal| {
+            Forwarder::new(forwarding, cursors, readers, progress, surroundings, signal).run()
+        })
+        .map_err(StartError::Thread)
+    }
+
+    fn readers(&self) -> Box<dyn Fn(Position) -> Reader + Send> {
+        let committer = self.committer.clone();
+        Box::new(move |position| committer.reader(position))
+    }
+
+    fn surroundings(&self, name: &str) -> Surroundings {
+        let (ledger, release) = (self.ledger.clone(), self.committer.clone());
+        Surroundings {
+            environment: Arc::clone(self.environment),
+            metrics: self.metrics.trail(name),
             accepted: Box::new(move || ledger.totals().accepted),
             shipped: Box::new(move || release.release()),
-        };
-        Worker::start(shipper, surroundings).map_err(StartError::Thread)
+        }
     }
 }
 

@@ -34,6 +34,13 @@ impl Counts {
         let Self { shipped, filtered, dropped, intents } = self;
         [shipped, filtered, dropped, intents].into_iter().fold(0, u64::saturating_add)
     }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.shipped = self.shipped.saturating_add(other.shipped);
+        self.filtered = self.filtered.saturating_add(other.filtered);
+        self.dropped = self.dropped.saturating_add(other.dropped);
+        self.intents = self.intents.saturating_add(other.intents);
+    }
 }
 
 /// The state cannot be used.
@@ -118,6 +125,32 @@ impl Progress {
             state.filtered = state.filtered.saturating_add(counts.filtered);
             state.dropped = state.dropped.saturating_add(counts.dropped);
             state.intents = state.intents.saturating_add(counts.intents);
+        })
+    }
+
+    /// Frames after the cursor are about to be sent to a gateway.
+    pub(super) fn begin_forwarding(&mut self, cursors: &Cursors) -> Result<(), Error> {
+        if self.state.forwarding { Ok(()) } else { self.update(cursors, |next| next.state.forwarding = true) }
+    }
+
+    /// The gateway has nothing that the cursor is not past.
+    pub(super) fn end_forwarding(&mut self, cursors: &Cursors) -> Result<(), Error> {
+        if self.state.forwarding { self.update(cursors, |next| next.state.forwarding = false) } else { Ok(()) }
+    }
+
+    /// Whether the gateway may have frames that the cursor is not past.
+    pub(super) fn is_forwarding(&self) -> bool {
+        self.state.forwarding
+    }
+
+    /// The gateway has everything up to `end` on disk: moves on.
+    pub(super) fn forwarded(&mut self, cursors: &Cursors, end: Position, counts: Counts) -> Result<(), Error> {
+        let mut all = self.counts();
+        all.add(counts);
+        self.update(cursors, |next| {
+            next.position = end;
+            let Counts { shipped, filtered, dropped, intents } = all;
+            next.state = TrailState { shipped, filtered, dropped, intents, ..next.state.clone() };
         })
     }
 

@@ -4,6 +4,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::destination::Destination;
 use super::shipper::{Shipper, Step};
 use super::state::Progress;
@@ -20,19 +22,21 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// Wakes and ends a worker.
 #[derive(Debug, Default)]
-struct Signal {
+pub(super) struct Signal {
     state: Mutex<State>,
     changed: Condvar,
+    /// The same for a worker that waits for something else too.
+    changed_async: Notify,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct State {
+pub(super) struct State {
     /// There may be frames.
-    woken: bool,
+    pub(super) woken: bool,
     /// Ship what there is without waiting for its age, then end.
-    drain: bool,
+    pub(super) drain: bool,
     /// End now. What is left is shipped after the next start.
-    stop: bool,
+    pub(super) stop: bool,
 }
 
 /// A running trail.
@@ -57,9 +61,16 @@ impl Worker {
         shipper: Shipper<D>,
         surroundings: Surroundings,
     ) -> std::io::Result<Self> {
+        Self::spawn(|signal| Run { shipper, surroundings, signal, failures: 0 }.run())
+    }
+
+    /// Starts a thread that heeds the signal it is given.
+    pub(super) fn spawn(
+        run: impl FnOnce(Arc<Signal>) -> Option<Progress> + Send + 'static,
+    ) -> std::io::Result<Self> {
         let signal = Arc::new(Signal::default());
-        let run = Run { shipper, surroundings, signal: Arc::clone(&signal), failures: 0 };
-        let thread = std::thread::Builder::new().name("trail".to_owned()).spawn(|| run.run())?;
+        let given = Arc::clone(&signal);
+        let thread = std::thread::Builder::new().name("trail".to_owned()).spawn(|| run(given))?;
         Ok(Self { signal, thread })
     }
 
@@ -93,17 +104,23 @@ impl Signal {
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_one();
+        self.changed_async.notify_one();
     }
 
     /// Waits until `end` holds or `wait` is over, and takes back `woken`.
-    fn wait(&self, wait: Duration, end: impl Fn(&State) -> bool) {
+    pub(super) fn wait(&self, wait: Duration, end: impl Fn(&State) -> bool) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.changed.wait_timeout_while(state, wait, |state| !end(state));
         waited.unwrap_or_else(PoisonError::into_inner).0.woken = false;
     }
 
-    fn get(&self) -> State {
+    pub(super) fn get(&self) -> State {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a change since the last call, if there was none.
+    pub(super) async fn changed(&self) {
+        self.changed_async.notified().await;
     }
 }
 
@@ -148,7 +165,7 @@ impl<D: Destination> Run<D> {
                 }
                 Err(error) => {
                     self.failures = self.failures.saturating_add(1);
-                    let backoff = self.backoff(drain);
+                    let backoff = backoff(&*self.surroundings.environment, self.failures, drain);
                     tracing::warn!(
                         trail = %self.shipper.trail().name,
                         error = %crate::chain(&error),
@@ -170,14 +187,15 @@ impl<D: Destination> Run<D> {
         self.surroundings.metrics.counts(progress.counts(), queued);
     }
 
-    /// Doubled with each failure up to a cap, half of it by chance: collectors that failed together come back apart.
-    fn backoff(&self, drain: bool) -> Duration {
-        let cap = if drain { MAX_DRAIN_BACKOFF } else { MAX_BACKOFF };
-        let doubled = MIN_BACKOFF.saturating_mul(1 << self.failures.saturating_sub(1).min(16)).min(cap);
-        let mut byte = [0];
-        if self.surroundings.environment.random(&mut byte).is_err() {
-            return doubled;
-        }
-        doubled / 2 + doubled.mul_f64(f64::from(byte[0]) / 510.0)
+}
+
+/// Doubled with each failure up to a cap, half of it by chance: collectors that failed together come back apart.
+pub(super) fn backoff(environment: &dyn Environment, failures: u32, drain: bool) -> Duration {
+    let cap = if drain { MAX_DRAIN_BACKOFF } else { MAX_BACKOFF };
+    let doubled = MIN_BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(cap);
+    let mut byte = [0];
+    if environment.random(&mut byte).is_err() {
+        return doubled;
     }
+    doubled / 2 + doubled.mul_f64(f64::from(byte[0]) / 510.0)
 }

@@ -64,6 +64,9 @@ pub struct Welcome {
     /// A frame may not be larger, meta and body together.
     #[prost(uint32, tag = "1")]
     pub max_frame_bytes: u32,
+    /// Frames that are sent and not acked may have so many bytes together, or be one.
+    #[prost(uint32, tag = "2")]
+    pub window_bytes: u32,
 }
 /// The first so many frames of this stream are on disk.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
