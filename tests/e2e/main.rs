@@ -3,6 +3,7 @@
 mod bad_input;
 mod crash;
 mod demo;
+mod gateway;
 mod guarded;
 mod intents;
 mod replay;

@@ -1,6 +1,7 @@
 //! Reading back what a collector has written, without its code.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
 use std::ops::ControlFlow;
 
 use anyhow::{Context, Result};
@@ -39,6 +40,27 @@ pub fn records(collector: &Collector) -> Result<Vec<Value>> {
             }
         }
         Ok(records)
+    })
+}
+
+/// The objects of a collector's bucket whose keys are `wanted`.
+///
+/// # Errors
+///
+/// When the bucket or an object in it cannot be read.
+pub fn objects(collector: &Collector, wanted: impl Fn(&str) -> bool) -> Result<BTreeMap<String, Vec<u8>>> {
+    with_bucket(collector, |bucket| {
+        let mut objects = BTreeMap::new();
+        bucket.list("", &mut |entry| {
+            if wanted(entry.key) {
+                objects.insert(entry.key.to_owned(), Vec::new());
+            }
+            ControlFlow::Continue(())
+        })?;
+        for (key, bytes) in &mut objects {
+            bucket.open(key)?.read_to_end(bytes)?;
+        }
+        Ok(objects)
     })
 }
 

@@ -20,6 +20,11 @@ pub struct Collector {
     store: Option<(String, Vec<(String, String)>)>,
     health: SocketAddr,
     process: Option<Process>,
+    account: String,
+    /// Whether it forwards to a gateway and has no bucket of its own.
+    forwards: bool,
+    /// Lines of YAML at the top.
+    more: String,
     /// Lines of YAML under `rotate`, `spool` and the top, so that a test can set what it is about.
     settings: Settings,
 }
@@ -37,12 +42,21 @@ pub struct Settings {
     pub segment: &'static str,
     /// `intents.grace`.
     pub grace: &'static str,
+    /// `shutdown_timeout`.
+    pub shutdown: &'static str,
 }
 
 impl Default for Settings {
     /// Small and quick, so that a test sees many files.
     fn default() -> Self {
-        Self { rotate_age: "200ms", rotate_size: "256KiB", budget: "256MiB", segment: "1MiB", grace: "30s" }
+        Self {
+            rotate_age: "200ms",
+            rotate_size: "256KiB",
+            budget: "256MiB",
+            segment: "1MiB",
+            grace: "30s",
+            shutdown: "25s",
+        }
     }
 }
 
@@ -54,7 +68,38 @@ impl Collector {
     /// When there is no free port.
     pub fn new(directory: &Path, settings: Settings) -> Result<Self> {
         let health = free_address()?;
-        Ok(Self { directory: directory.to_owned(), store: None, health, process: None, settings })
+        let (forwards, more) = (false, String::new());
+        let directory = directory.to_owned();
+        let account = ACCOUNT.to_owned();
+        Ok(Self { directory, account, store: None, health, process: None, forwards, more, settings })
+    }
+
+    /// Writes for another account.
+    #[must_use]
+    pub fn with_account(mut self, account: &str) -> Self {
+        account.clone_into(&mut self.account);
+        self
+    }
+
+    /// Lets other collectors forward to it.
+    #[must_use]
+    pub fn as_gateway(mut self) -> Self {
+        self.more += "forwarders: { max: 64 }\n";
+        self
+    }
+
+    /// Hands over to `gateway` at shutdown what its bucket does not take.
+    #[must_use]
+    pub fn with_gateway(mut self, gateway: &Self) -> Self {
+        self.more += &format!("gateway: {{ endpoint: 'unix:{}' }}\n", gateway.socket().display());
+        self
+    }
+
+    /// Forwards to `gateway` instead of shipping.
+    #[must_use]
+    pub fn forwarding_to(mut self, gateway: &Self) -> Self {
+        self.forwards = true;
+        self.with_gateway(gateway)
     }
 
     /// Ships to a bucket of `store` instead.
@@ -112,18 +157,21 @@ impl Collector {
     /// The configuration as YAML.
     #[must_use]
     pub fn config(&self) -> String {
-        let Settings { rotate_age, rotate_size, budget, segment, grace } = &self.settings;
+        let Settings { rotate_age, rotate_size, budget, segment, grace, shutdown } = &self.settings;
+        let destination = if self.forwards { "gateway".to_owned() } else { self.destination() };
         format!(
-            "account: '{ACCOUNT}'\nregion: eu-central-1\n\
+            "account: '{}'\nregion: eu-central-1\n\
              listen: {{ socket: {}, health: '{}' }}\n\
              spool: {{ directory: {}, budget: {budget}, segment: {segment} }}\n\
              intents: {{ grace: {grace} }}\n\
              trails: [{{ name: default, destination: '{}', rotate: {{ age: {rotate_age}, size: {rotate_size} }} }}]\n\
-             shutdown_timeout: 25s\n",
+             shutdown_timeout: {shutdown}\n{}",
+            self.account,
             self.socket().display(),
             self.health,
             self.directory.join("spool").display(),
-            self.destination(),
+            destination,
+            self.more,
         )
     }
 
