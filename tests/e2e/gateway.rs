@@ -1,9 +1,10 @@
 //! Collectors that forward to another one: over kill -9 of either, everything acked is in the gateway's bucket once.
 
 use std::collections::BTreeSet;
+use std::net::TcpListener;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use sidetrail_archive::manifest::{Manifest, PublishedKey};
@@ -131,6 +132,86 @@ fn another_account_is_refused() -> Result<()> {
     ensure!(sidecar.log()?.contains("\"drained\":false"), "{}", sidecar.log()?);
     gateway.stop()?;
     ensure!(archive::records(&gateway)?.is_empty(), "something arrived");
+    Ok(())
+}
+
+/// The sidecar's bucket takes connections and never answers, and the gateway's is away altogether. The sidecar ends in
+/// time with nothing left; the gateway keeps the rest over a kill -9 until there is a bucket.
+#[test]
+fn what_a_sidecar_cannot_ship_at_shutdown_arrives_through_the_gateway() -> Result<()> {
+    let mut store = SeaweedFs::start()?;
+    let bucket = store.bucket("handover")?;
+    let root = tempfile::tempdir()?;
+    let mut gateway =
+        collector(root.path(), "gateway", Settings::default())?.with_store(&store, &bucket)?.as_gateway();
+    gateway.start()?;
+    let settings = Settings { shutdown: "8s", ..Settings::default() };
+    let mut sidecar =
+        collector(root.path(), "1", settings)?.with_store(&store, &bucket)?.with_gateway(&gateway);
+    sidecar.start()?;
+    let acked = Load::start(std::slice::from_ref(&sidecar), 1_000)?.finish()?;
+    ensure!(acked == [1_000], "{acked:?}");
+    wait_for("records in the store", START, || {
+        Ok((sidecar.metrics()?["sidetrail_trail_events_shipped_total"] >= 1_000.0).then_some(()))
+    })?;
+    sidecar.stop()?;
+
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    sidecar.set_env("AWS_ENDPOINT_URL", &format!("http://{}", silent.local_addr()?));
+    sidecar.start()?;
+    let acked = Load::start(std::slice::from_ref(&sidecar), 6_000)?.finish()?;
+    ensure!(acked == [6_000], "{acked:?}");
+    store.kill()?;
+    let began = Instant::now();
+    sidecar.stop()?;
+    ensure!(began.elapsed() < Duration::from_secs(8), "{:?} is after the deadline", began.elapsed());
+    let log = sidecar.log()?;
+    ensure!(log.contains("\"handed_over\":true") && !log.contains("\"drained\":false"), "{log}");
+
+    let parcels = gateway.metrics()?["sidetrail_parcels"];
+    ensure!(parcels >= 1.0, "nothing is at the gateway");
+    gateway.kill()?;
+    gateway.start()?;
+    ensure!(gateway.spool().join("parcels").read_dir()?.count() >= 1, "parcels are gone with the process");
+    store.resume()?;
+    wait_for("the parcels in the bucket", START, || {
+        Ok((gateway.metrics()?["sidetrail_parcels"] == 0.0).then_some(()))
+    })?;
+    holds_exactly_once(&sidecar, &[6_000])?;
+
+    // Its own chain goes on where the gateway's deliveries end.
+    sidecar.set_env("AWS_ENDPOINT_URL", &store.endpoint());
+    sidecar.start()?;
+    Load::start(std::slice::from_ref(&sidecar), 7_000)?.finish()?;
+    sidecar.stop()?;
+    gateway.stop()?;
+    holds_exactly_once(&sidecar, &[7_000])?;
+    let chains: BTreeSet<_> = manifests(&sidecar)?.iter().map(|manifest| manifest.chain.collector).collect();
+    ensure!(chains.len() == 1, "the gateway wrote of its own: {chains:?}");
+    println!("{parcels} parcels");
+    Ok(())
+}
+
+/// A gateway that ships elsewhere does not take what it would put there.
+#[test]
+fn a_parcel_for_another_bucket_is_refused() -> Result<()> {
+    let root = tempfile::tempdir()?;
+    let store = SeaweedFs::shared()?;
+    let mut gateway = collector(root.path(), "gateway", Settings::default())?.as_gateway();
+    gateway.start()?;
+    let settings = Settings { shutdown: "3s", ..Settings::default() };
+    let mut sidecar =
+        collector(root.path(), "1", settings)?.with_store(store, "elsewhere")?.with_gateway(&gateway);
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    sidecar.set_env("AWS_ENDPOINT_URL", &format!("http://{}", silent.local_addr()?));
+    sidecar.start()?;
+    Load::start(std::slice::from_ref(&sidecar), 100)?.finish()?;
+    sidecar.stop()?;
+    let log = sidecar.log()?;
+    ensure!(log.contains("parcel.destination states \\\"s3://elsewhere/audit\\\""), "{log}");
+    ensure!(log.contains("\"drained\":false"), "{log}");
+    gateway.stop()?;
+    ensure!(gateway.spool().join("parcels").read_dir()?.count() == 0, "a parcel is there");
     Ok(())
 }
 

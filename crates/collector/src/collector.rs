@@ -28,6 +28,8 @@ use crate::{serve, trail};
 
 /// How often a shutdown looks whether the trails are through.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
+/// The share of a shutdown, as a divisor, that the stores have. What they have not taken by then is left to the gateway.
+const HAND_OVER_AFTER: u32 = 2;
 
 /// Why a collector does not start. Nothing was taken and nothing is lost.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +61,12 @@ pub enum StartError {
         trail: String,
         /// What is wrong.
         source: OpenError,
+    },
+    /// The directory of parcels.
+    #[error("cannot open the parcels of other collectors: {reason}")]
+    Parcels {
+        /// What is wrong.
+        reason: String,
     },
     /// The key of a trail cannot be published.
     #[error("cannot make the public key object of trail {trail}")]
@@ -101,6 +109,8 @@ pub struct Collector {
     end: CancellationToken,
     servers: TaskTracker,
     health_address: Option<std::net::SocketAddr>,
+    /// There is a gateway to leave to what the stores do not take.
+    hands_over: bool,
     _socket: Option<SocketFile>,
 }
 
@@ -163,6 +173,7 @@ impl Collector {
             end: CancellationToken::new(),
             servers: TaskTracker::new(),
             health_address: None,
+            hands_over: config.gateway.is_some(),
             _socket: None,
         };
         this.listen(&config, metrics, pressure).await?;
@@ -184,7 +195,8 @@ impl Collector {
 
     /// Takes nothing more, acks what was taken, and ships what it can before `timeout` is over.
     pub async fn shutdown(self, timeout: Duration) -> Ended {
-        let deadline = Instant::now() + timeout;
+        let began = Instant::now();
+        let deadline = began + timeout;
         if tokio::time::timeout_at(deadline, self.intake.close()).await.is_err() {
             tracing::warn!("streams are still open at the deadline");
         }
@@ -193,7 +205,14 @@ impl Collector {
             worker.drain();
         }
         let finished = |(_, worker): &(String, Worker)| worker.is_finished();
+        let mut hand_over_at = Some(began + timeout / HAND_OVER_AFTER);
         while !self.trails.iter().all(finished) && Instant::now() < deadline {
+            // Before a shutdown nobody gives up on a store: it may be away for as long as the spool has room.
+            if self.hands_over && hand_over_at.take_if(|at| Instant::now() >= *at).is_some() {
+                for (_, worker) in self.trails.iter().filter(|it| !finished(it)) {
+                    worker.hand_over();
+                }
+            }
             tokio::time::sleep(DRAIN_POLL).await;
         }
         for (_, worker) in &self.trails {
@@ -236,7 +255,8 @@ impl Collector {
             Some(address) => Some(health::bind(address).await.map_err(listen_error(address.to_string()))?),
             None => None,
         };
-        let gateway = config.forwarders.clone().map(|forwarders| Gateway::new(&self.intake, forwarders));
+        let gateway = config.forwarders.as_ref();
+        let gateway = gateway.map(|them| Gateway::start(&self.intake, config, them, &self.end)).transpose()?;
         if let Some(path) = &config.listen.socket {
             let bound = bind_socket(path).await.map_err(listen_error(path.display().to_string()))?;
             let (listener, file) = bound;

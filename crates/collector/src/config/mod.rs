@@ -242,6 +242,16 @@ trails: [{ name: default, destination: s3://audit/logs }]
     }
 
     #[test]
+    fn plaintext_beyond_loopback_is_asked_for_by_name() {
+        let gateway = "region: r\ngateway: { endpoint: 'http://g:1', plaintext: true }\nforwarders: {}";
+        let yaml = MINIMAL.replace("region: eu-west-1", gateway).replace("s3://audit/logs", "gateway");
+        let config: Config = serde_norway::from_str(&yaml).unwrap();
+        config.check().unwrap();
+        assert!(config.trails[0].forwards());
+        assert_eq!(config.forwarders.unwrap().max, 256);
+    }
+
+    #[test]
     fn errors_name_the_key() {
         let with = |from: &str, to: &str| error(&MINIMAL.replace(from, to));
         for (from, to, expected) in [
@@ -264,6 +274,19 @@ trails: [{ name: default, destination: s3://audit/logs }]
                 "intents.grace is 900ms, allowed are 1s",
             ),
             ("region: eu-west-1", "region: r\nintents: { garce: 2s }", "garce"),
+            ("s3://audit/logs", "gateway", "trails[0].destination is gateway, and there is none"),
+            ("region: eu-west-1", "region: r\nforwarders: { max: 0 }", "forwarders.max is 0, allowed are 1 to 1024"),
+            ("region: eu-west-1", "region: r\nforwarders: { parcels: 1MiB }", "forwarders.parcels is 1"),
+            (
+                "region: eu-west-1",
+                "region: r\ngateway: { endpoint: 'https://g:1' }",
+                "gateway.endpoint \"https://g:1\" is neither unix:/path nor http://host:port",
+            ),
+            (
+                "region: eu-west-1",
+                "region: r\ngateway: { endpoint: 'http://g:1' }",
+                "gateway.endpoint \"http://g:1\" is not on this machine",
+            ),
             (
                 "trails: [",
                 "trails: [{ name: default, destination: /a }, ",

@@ -39,6 +39,10 @@ pub(super) struct Accepted {
 
 /// Checks a frame that `forwarder` sent to the collector `own` at `unix_ms`.
 pub(super) fn accept(frame: Frame, forwarder: Id, own: Id, unix_ms: i64) -> Result<Accepted, Unfit> {
+    let size = frame.meta.len() + frame.body.len();
+    if size > MAX_FRAME {
+        return unfit("body", format!("and meta are {size} bytes, the limit is {MAX_FRAME}"));
+    }
     if frame.meta.len() > MAX_META {
         return unfit("meta", format!("is {} bytes, the limit is {MAX_META}", frame.meta.len()));
     }

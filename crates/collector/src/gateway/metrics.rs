@@ -22,6 +22,10 @@ pub(crate) struct Metrics {
     known: Counter,
     sent_frames: Family<TrailLabel, Counter>,
     sent_events: Family<TrailLabel, Counter>,
+    parcels: Gauge<u64, AtomicU64>,
+    parcel_bytes: Gauge<u64, AtomicU64>,
+    parcels_stored: Counter,
+    parcel_failures: Counter,
     lag: Family<TrailLabel, Gauge<f64, AtomicU64>>,
 }
 
@@ -44,6 +48,10 @@ impl Metrics {
         registry.register("forwarded_frames", "Frames taken from collectors since the start", it.frames);
         registry.register("forwarded_events", "Events of these frames", it.events);
         registry.register("forwarded_known", "Of these frames, those that were here already", it.known);
+        registry.register("parcels", "Batches handed over by collectors and not in the bucket", it.parcels);
+        registry.register_with_unit("parcels", "The same in bytes", Unit::Bytes, it.parcel_bytes);
+        registry.register("parcels_stored", "Batches handed over and stored, since the start", it.parcels_stored);
+        registry.register("parcel_failures", "Failed attempts to store one, since the start", it.parcel_failures);
         registry.register(
             "trail_forwarded_frames",
             "Frames that the gateway has on disk, since the start",
@@ -71,6 +79,20 @@ impl Metrics {
         if known {
             self.known.inc();
         }
+    }
+
+    /// How many parcels wait, and their bytes.
+    pub(crate) fn parcels(&self, (count, bytes): (u64, u64)) {
+        self.parcels.set(count);
+        self.parcel_bytes.set(bytes);
+    }
+
+    pub(crate) fn parcel_stored(&self) {
+        self.parcels_stored.inc();
+    }
+
+    pub(crate) fn parcel_failed(&self) {
+        self.parcel_failures.inc();
     }
 
     pub(crate) fn trail(&self, name: &str) -> ForwardMetrics {

@@ -9,52 +9,126 @@
 //! is handed over is signed and named by the collector that made it, so whoever stores it, and however often, stores the
 //! same.
 
+mod courier;
+mod depot;
 mod endpoint;
 mod frame;
+pub(crate) mod handover;
 mod metrics;
+mod parcel;
+mod receive;
 mod session;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use sidetrail_archive::key::{Home, Trail};
+use sidetrail_archive::store::Store;
 use sidetrail_wire::gateway::v1::gateway_server::{Gateway as Service, GatewayServer};
 use sidetrail_wire::gateway::v1::{ForwardRequest, ForwardResponse, HandOverRequest, HandOverResponse};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use endpoint::Endpoint;
+pub(crate) use handover::{HandOver, HandOverError, FinishedBatch};
 pub(crate) use metrics::{ForwardMetrics, Metrics};
 
-use crate::config::Forwarders;
+use crate::StartError;
+use crate::config::{Config, Forwarders};
 use crate::intake::{Intake, Shared};
+use crate::trail::StoreDestination;
+use courier::Buckets;
+use depot::Depot;
+use parcel::Bounds;
 use session::Session;
 
 /// Answers that wait for a slow collector; beyond it the session waits.
 const MAX_ANSWERS: usize = 64;
-/// What a message may have beside a frame or a piece of a log file.
+/// Parcels that are received at the same time. Each has a manifest and a piece of a log file in memory.
+const MAX_RECEIVING: usize = 8;
+/// What a message may have beside a frame or a parcel's head.
 const MESSAGE_OVERHEAD: usize = 64 << 10;
+/// The directory of parcels, below that of the spool: one volume, one owner.
+const PARCELS: &str = "parcels";
 
 /// The gateway service.
 #[derive(Clone, Debug)]
 pub(crate) struct Gateway(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
     forwarders: Forwarders,
     /// One for each collector that forwards.
     places: Semaphore,
+    receiving: Semaphore,
+    depot: Depot,
+    /// Set when a parcel has come.
+    arrived: Notify,
+    /// The trails that ship to a bucket.
+    bounds: HashMap<Trail, Bounds>,
+    buckets: Buckets,
 }
 
 impl Gateway {
-    pub(crate) fn new(intake: &Intake, forwarders: Forwarders) -> Self {
-        let places = Semaphore::new(forwarders.max as usize);
-        Self(Arc::new(Inner { shared: intake.shared(), forwarders, places }))
+    /// Opens what the trails of `config` need to take parcels, and goes on with those that are here, until `end`.
+    pub(crate) fn start(
+        intake: &Intake,
+        config: &Config,
+        forwarders: &Forwarders,
+        end: &CancellationToken,
+    ) -> Result<Self, StartError> {
+        let shared = intake.shared();
+        let parcels = config.spool.directory.join(PARCELS);
+        let depot = Depot::open(&parcels, forwarders.parcels.as_u64())
+            .map_err(|error| StartError::Parcels { reason: crate::chain(&error) })?;
+        let (mut bounds, mut buckets) = (HashMap::new(), Buckets::new());
+        for trail in config.trails.iter().filter(|trail| !trail.forwards()) {
+            let env = |variable: &str| std::env::var(variable).ok();
+            let store = Store::open_or_create(&trail.destination, &env)
+                .map_err(|source| StartError::Destination { trail: trail.name.to_string(), source })?;
+            let bound = Bounds {
+                own: shared.completion.collector,
+                home: Home::new(store.prefix().cloned(), config.account.clone()),
+                region: config.region.clone(),
+                destination: trail.destination.clone(),
+            };
+            bounds.insert(trail.name.clone(), bound);
+            let bucket = StoreDestination::new(store, Handle::current(), end.clone());
+            buckets.insert(trail.name.clone(), Arc::new(bucket));
+        }
+        let inner = Arc::new(Inner {
+            shared,
+            forwarders: forwarders.clone(),
+            places: Semaphore::new(forwarders.max as usize),
+            receiving: Semaphore::new(MAX_RECEIVING),
+            depot,
+            arrived: Notify::new(),
+            bounds,
+            buckets,
+        });
+        tokio::spawn(courier::run(Arc::clone(&inner), end.clone()));
+        Ok(Self(inner))
     }
 
     /// The service, to be served beside that for applications.
     pub(crate) fn server(&self) -> GatewayServer<Self> {
-        GatewayServer::new(self.clone()).max_decoding_message_size(frame::MAX_FRAME + MESSAGE_OVERHEAD)
+        GatewayServer::new(self.clone())
+            .max_decoding_message_size(frame::MAX_FRAME.max(parcel::MAX_HEAD) + MESSAGE_OVERHEAD)
+    }
+}
+
+impl Inner {
+    fn bounds(&self, trail: &Trail) -> Option<Bounds> {
+        self.bounds.get(trail).cloned()
+    }
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").field("depot", &self.depot).finish_non_exhaustive()
     }
 }
 
@@ -84,8 +158,16 @@ impl Service for Gateway {
 
     async fn hand_over(
         &self,
-        _request: Request<Streaming<HandOverRequest>>,
+        request: Request<Streaming<HandOverRequest>>,
     ) -> Result<Response<HandOverResponse>, Status> {
-        Err(Status::unimplemented("later in this branch"))
+        if self.0.shared.closing.is_cancelled() {
+            return Err(Status::unavailable("the gateway is shutting down"));
+        }
+        let taken = receive::run(&self.0, request.into_inner()).await;
+        taken
+            .inspect_err(|status| {
+                tracing::warn!(code = ?status.code(), reason = status.message(), "a parcel was not taken");
+            })
+            .map(Response::new)
     }
 }

@@ -9,7 +9,8 @@ mod state;
 mod window;
 mod worker;
 
+pub(crate) use destination::{Destination, DestinationError, StoreDestination};
 pub(crate) use open::{Opener, forget_others};
-pub(crate) use shipper::Shipped;
+pub(crate) use shipper::{MAX_STORED_LOG, Shipped};
 pub(crate) use state::Counts;
 pub(crate) use worker::Worker;

@@ -8,6 +8,7 @@ use sidetrail_archive::manifest::PublishedKey;
 use sidetrail_archive::store::Store;
 use sidetrail_spool::{Committer, Position, Reader};
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use super::destination::StoreDestination;
 use super::forward::{Forwarder, Forwarding};
@@ -17,6 +18,7 @@ use super::worker::{Surroundings, Worker};
 use crate::StartError;
 use crate::config::{Config, TrailConfig};
 use crate::environment::Environment;
+use crate::gateway::handover;
 use crate::identity;
 use crate::ledger::SharedLedger;
 use crate::metrics::Metrics;
@@ -63,6 +65,7 @@ impl Opener<'_> {
             "trail opened"
         );
 
+        let give_up = CancellationToken::new();
         let shipper = Shipper::new(
             Trail {
                 name: trail.name.clone(),
@@ -73,12 +76,19 @@ impl Opener<'_> {
                 signer,
                 public_key: (key, Bytes::from(object)),
             },
-            StoreDestination::new(store, Handle::current()),
+            StoreDestination::new(store, Handle::current(), give_up.clone()),
             committer.cursors(),
             self.readers(),
             progress,
         );
-        Worker::start(shipper, self.surroundings(&name)).map_err(StartError::Thread)
+        let gateway = config.gateway.as_ref().map(|gateway| gateway.endpoint()).transpose();
+        let gateway = gateway.map_err(|error| StartError::Trail { trail: name.clone(), reason: error.to_string() })?;
+        let gateway = gateway.map(|endpoint| {
+            let (destination, runtime) = (trail.destination.clone(), Handle::current());
+            Box::new(handover::Remote { endpoint, destination, runtime }) as Box<dyn handover::HandOver>
+        });
+        let surroundings = Surroundings { gateway, ..self.surroundings(&name) };
+        Worker::start(shipper, surroundings, give_up).map_err(StartError::Thread)
     }
 
     /// Opens the state of a trail that forwards, and starts to do so.
@@ -125,6 +135,7 @@ impl Opener<'_> {
             metrics: self.metrics.trail(name),
             accepted: Box::new(move || ledger.totals().accepted),
             shipped: Box::new(move || release.release()),
+            gateway: None,
         }
     }
 }

@@ -25,9 +25,10 @@ use super::batch::{Batch, FrameError};
 use super::destination::{Destination, DestinationError};
 use super::state::{Counts, Plan, Progress};
 use crate::config::Rotate;
+use crate::gateway::HandOverError;
 
 /// A stored log file is no larger than its content may be, but for what gzip adds to what does not compress.
-const MAX_STORED_LOG: usize = 51_000_000;
+pub(crate) const MAX_STORED_LOG: usize = 51_000_000;
 
 /// What stays the same over all batches of a trail.
 pub(crate) struct Trail {
@@ -59,6 +60,8 @@ pub(crate) enum ShipError {
     Conflict { key: String, reason: &'static str },
     #[error("the plan of the batch is damaged: {0}")]
     Plan(String),
+    #[error("cannot hand over")]
+    HandOver(#[from] HandOverError),
 }
 
 /// What a step came to.
@@ -142,6 +145,14 @@ impl<D: Destination> Shipper<D> {
             self.publish_key()?;
             self.key_published = true;
         }
+        match self.prepare(now_unix_ms, flush)? {
+            Some(idle) => Ok(idle),
+            None => self.store(),
+        }
+    }
+
+    /// Sees that there is a sealed batch; if none is due, says so.
+    fn prepare(&mut self, now_unix_ms: i64, flush: bool) -> Result<Option<Step>, ShipError> {
         if self.sealed.is_none() {
             let plan = match self.progress.plan().map_err(ShipError::Plan)? {
                 Some(plan) => {
@@ -150,12 +161,12 @@ impl<D: Destination> Shipper<D> {
                 }
                 None => match self.decide(now_unix_ms, flush)? {
                     Ok(plan) => plan,
-                    Err(until_unix_ms) => return Ok(Step::Idle { until_unix_ms }),
+                    Err(until_unix_ms) => return Ok(Some(Step::Idle { until_unix_ms })),
                 },
             };
             self.seal(plan)?;
         }
-        self.store()
+        Ok(None)
     }
 
     /// Publishes the public key that the manifests are checked with, before the first of them.
@@ -262,6 +273,12 @@ impl<D: Destination> Shipper<D> {
             put_log(&self.destination, bytes, entry)?;
         }
         let manifest = put_manifest(&self.destination, &sealed.manifest, &*self.trail.signer)?;
+        self.complete(manifest)
+    }
+
+    /// The sealed batch is where it is to be: moves the cursor.
+    fn complete(&mut self, manifest: Sha256) -> Result<Step, ShipError> {
+        let Some(sealed) = &self.sealed else { return Ok(Step::Idle { until_unix_ms: None }) };
         self.progress.complete(&self.cursors, sealed.end, manifest, sealed.counts)?;
 
         let entry = sealed.manifest.log_file.as_ref();
@@ -316,5 +333,6 @@ fn put_manifest(
     Ok(Sha256::of(&bytes))
 }
 
+mod hand_over;
 #[cfg(test)]
 mod tests;

@@ -5,11 +5,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::destination::Destination;
 use super::shipper::{Shipper, Step};
 use super::state::Progress;
 use crate::environment::Environment;
+use crate::gateway::HandOver;
 use crate::metrics::TrailMetrics;
 
 /// After the first failure; doubled with each further one.
@@ -35,6 +37,8 @@ pub(super) struct State {
     pub(super) woken: bool,
     /// Ship what there is without waiting for its age, then end.
     pub(super) drain: bool,
+    /// Leave to the gateway what the store has not taken.
+    pub(super) hand_over: bool,
     /// End now. What is left is shipped after the next start.
     pub(super) stop: bool,
 }
@@ -44,6 +48,8 @@ pub(super) struct State {
 pub(crate) struct Worker {
     signal: Arc<Signal>,
     thread: JoinHandle<Option<Progress>>,
+    /// Ends requests to the store.
+    give_up: CancellationToken,
 }
 
 /// What a worker needs besides its shipper.
@@ -54,14 +60,18 @@ pub(crate) struct Surroundings {
     pub(crate) accepted: Box<dyn Fn() -> u64 + Send>,
     /// Called when a batch is in the store: segments may go.
     pub(crate) shipped: Box<dyn Fn() + Send>,
+    /// Who takes at shutdown what the store does not.
+    pub(crate) gateway: Option<Box<dyn HandOver>>,
 }
 
 impl Worker {
     pub(crate) fn start<D: Destination + 'static>(
         shipper: Shipper<D>,
         surroundings: Surroundings,
+        give_up: CancellationToken,
     ) -> std::io::Result<Self> {
-        Self::spawn(|signal| Run { shipper, surroundings, signal, failures: 0 }.run())
+        let worker = Self::spawn(|signal| Run { shipper, surroundings, signal, failures: 0 }.run())?;
+        Ok(Self { give_up, ..worker })
     }
 
     /// Starts a thread that heeds the signal it is given.
@@ -71,7 +81,7 @@ impl Worker {
         let signal = Arc::new(Signal::default());
         let given = Arc::clone(&signal);
         let thread = std::thread::Builder::new().name("trail".to_owned()).spawn(|| run(given))?;
-        Ok(Self { signal, thread })
+        Ok(Self { signal, thread, give_up: CancellationToken::new() })
     }
 
     /// Says that there are new frames.
@@ -83,6 +93,12 @@ impl Worker {
     /// Asks the worker to ship what there is, then to end.
     pub(crate) fn drain(&self) {
         self.signal.change(|state| state.drain = true);
+    }
+
+    /// Asks the worker not to wait for its store any longer, and to leave the rest to its gateway if it has one.
+    pub(crate) fn hand_over(&self) {
+        self.signal.change(|state| state.hand_over = true);
+        self.give_up.cancel();
     }
 
     /// Asks the worker to end after the step that it is in.
@@ -134,12 +150,17 @@ struct Run<D> {
 impl<D: Destination> Run<D> {
     fn run(mut self) -> Option<Progress> {
         loop {
-            let State { drain, stop, .. } = self.signal.get();
+            let State { drain, stop, hand_over, .. } = self.signal.get();
             if stop {
                 return None;
             }
             let now = self.surroundings.environment.unix_ms();
-            match self.shipper.step(now, drain) {
+            let gateway = self.surroundings.gateway.as_deref().filter(|_| hand_over);
+            let stepped = match gateway {
+                Some(gateway) => self.shipper.hand_over(now, gateway),
+                None => self.shipper.step(now, drain),
+            };
+            match stepped {
                 Ok(Step::Shipped(shipped)) => {
                     self.failures = 0;
                     tracing::info!(
@@ -148,6 +169,7 @@ impl<D: Destination> Run<D> {
                         bytes = shipped.stored_bytes,
                         log = shipped.log,
                         manifest = shipped.manifest,
+                        handed_over = gateway.is_some(),
                         "shipped"
                     );
                     self.surroundings.metrics.shipped(&shipped, now);
@@ -175,7 +197,9 @@ impl<D: Destination> Run<D> {
                     self.surroundings.metrics.failed();
                     self.note();
                     // New frames do not shorten a backoff; a shutdown does.
-                    self.signal.wait(backoff, |state| state.stop || state.drain && !drain);
+                    self.signal.wait(backoff, |state| {
+                        state.stop || state.drain && !drain || state.hand_over && !hand_over
+                    });
                 }
             }
         }
