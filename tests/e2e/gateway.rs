@@ -38,7 +38,8 @@ fn killed_sidecars_and_a_killed_gateway_lose_and_double_nothing() -> Result<()> 
     gateway.start()?;
     let mut sidecars = Vec::new();
     for number in 1..=SIDECARS {
-        let mut sidecar = collector(root.path(), &number.to_string(), Settings::default())?.forwarding_to(&gateway);
+        let mut sidecar =
+            collector(root.path(), &number.to_string(), Settings::default())?.forwarding_to(&gateway);
         sidecar.start()?;
         sidecars.push(sidecar);
     }
@@ -235,8 +236,11 @@ fn holds_exactly_once(gateway: &Collector, acked: &[u64]) -> Result<()> {
 /// Every manifest in the bucket, as its published key believes it.
 fn manifests(collector: &Collector) -> Result<Vec<Manifest>> {
     let objects = archive::objects(collector, |key| !key.ends_with(".gz"))?;
-    let keys: Vec<_> =
-        objects.values().filter_map(|bytes| PublishedKey::open(bytes).ok()).map(|key| key.public_key).collect();
+    let keys: Vec<_> = objects
+        .values()
+        .filter_map(|bytes| PublishedKey::open(bytes).ok())
+        .map(|key| key.public_key)
+        .collect();
     Ok(objects.values().filter_map(|bytes| Manifest::open(bytes, &keys).ok()).collect())
 }
 

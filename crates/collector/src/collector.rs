@@ -256,7 +256,8 @@ impl Collector {
             None => None,
         };
         let gateway = config.forwarders.as_ref();
-        let gateway = gateway.map(|them| Gateway::start(&self.intake, config, them, &self.end)).transpose()?;
+        let gateway =
+            gateway.map(|them| Gateway::start(&self.intake, config, them, &self.end)).transpose()?;
         if let Some(path) = &config.listen.socket {
             let bound = bind_socket(path).await.map_err(listen_error(path.display().to_string()))?;
             let (listener, file) = bound;

@@ -46,9 +46,11 @@ impl Gateway {
     pub(crate) fn endpoint(&self) -> Result<Endpoint, ConfigError> {
         let problem = match Endpoint::parse(&self.endpoint) {
             Ok(endpoint) if self.plaintext || endpoint.is_local() => return Ok(endpoint),
-            Ok(_) => "is not on this machine, and the protocol is plaintext there; say gateway.plaintext: true to \
+            Ok(_) => {
+                "is not on this machine, and the protocol is plaintext there; say gateway.plaintext: true to \
                  have it so"
-                .to_owned(),
+                    .to_owned()
+            }
             Err(problem) => problem,
         };
         wrong("gateway.endpoint", format!("{:?} {problem}", self.endpoint))

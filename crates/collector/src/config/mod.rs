@@ -173,7 +173,10 @@ impl Config {
             }
             trail.check(&format!("trails[{index}]"))?;
             if trail.forwards() && self.gateway.is_none() {
-                return wrong(&format!("trails[{index}].destination"), "is gateway, and there is none".to_owned());
+                return wrong(
+                    &format!("trails[{index}].destination"),
+                    "is gateway, and there is none".to_owned(),
+                );
             }
         }
         self.gateway.as_ref().map_or(Ok(()), |gateway| gateway.endpoint().map(|_| ()))?;
@@ -275,7 +278,11 @@ trails: [{ name: default, destination: s3://audit/logs }]
             ),
             ("region: eu-west-1", "region: r\nintents: { garce: 2s }", "garce"),
             ("s3://audit/logs", "gateway", "trails[0].destination is gateway, and there is none"),
-            ("region: eu-west-1", "region: r\nforwarders: { max: 0 }", "forwarders.max is 0, allowed are 1 to 1024"),
+            (
+                "region: eu-west-1",
+                "region: r\nforwarders: { max: 0 }",
+                "forwarders.max is 0, allowed are 1 to 1024",
+            ),
             ("region: eu-west-1", "region: r\nforwarders: { parcels: 1MiB }", "forwarders.parcels is 1"),
             (
                 "region: eu-west-1",

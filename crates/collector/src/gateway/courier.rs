@@ -86,7 +86,11 @@ async fn round(gateway: &Arc<Inner>) -> bool {
                 metrics.parcel_failed();
                 let text = crate::chain(&error);
                 if matches!(error, Undelivered::Contradicts { .. }) {
-                    tracing::error!(parcel = name, error = text, "a parcel is set aside; its log file was handed over too");
+                    tracing::error!(
+                        parcel = name,
+                        error = text,
+                        "a parcel is set aside; its log file was handed over too"
+                    );
                     if let Err(error) = gateway.depot.set_aside(&name) {
                         tracing::error!(parcel = name, error = %crate::chain(&error), "it is tried again");
                         all = false;
@@ -113,7 +117,8 @@ fn deliver(
     check: impl FnOnce(sidetrail_wire::gateway::v1::Parcel) -> Result<Checked, Unfit>,
 ) -> Result<Option<String>, (Option<Trail>, Undelivered)> {
     let (parcel, log) = depot.read(name).map_err(|error| (None, error.into()))?;
-    let Checked { place, public_key, manifest, log: stated } = check(parcel).map_err(|error| (None, error.into()))?;
+    let Checked { place, public_key, manifest, log: stated } =
+        check(parcel).map_err(|error| (None, error.into()))?;
     if away.contains(&place.trail) {
         return Ok(None);
     }
@@ -200,7 +205,8 @@ mod tests {
         for index in indices {
             let (parcel, log) = parcel(*index, |_| {});
             let checked = parcel::check(parcel.clone(), |_| Some(bounds())).unwrap();
-            let Taken::Incoming(mut incoming) = depot.take(&checked.place, &parcel, checked.log).unwrap() else {
+            let Taken::Incoming(mut incoming) = depot.take(&checked.place, &parcel, checked.log).unwrap()
+            else {
                 panic!("new");
             };
             incoming.write(&log.bytes).unwrap();

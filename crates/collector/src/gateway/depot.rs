@@ -206,7 +206,8 @@ impl Depot {
 impl Incoming {
     /// Writes the next piece of the log file.
     pub(super) fn write(&mut self, piece: &[u8]) -> Result<(), DepotError> {
-        let (stated, size) = (self.log.as_ref().map_or(0, |log| log.size), self.hasher.size() + piece.len() as u64);
+        let (stated, size) =
+            (self.log.as_ref().map_or(0, |log| log.size), self.hasher.size() + piece.len() as u64);
         if size > stated {
             return Err(DepotError::Log(format!("it has more than the {stated} bytes stated")));
         }
@@ -219,7 +220,11 @@ impl Incoming {
         let hasher = std::mem::take(&mut self.hasher);
         if let Some(log) = &self.log {
             if hasher.size() != log.size {
-                return Err(DepotError::Log(format!("it has {} bytes, stated are {}", hasher.size(), log.size)));
+                return Err(DepotError::Log(format!(
+                    "it has {} bytes, stated are {}",
+                    hasher.size(),
+                    log.size
+                )));
             }
             if hasher.finish() != log.sha256 {
                 return Err(DepotError::Log("its SHA-256 is another".to_owned()));
@@ -354,7 +359,10 @@ mod tests {
         let (other, _) = parcel(0, |bounds| bounds.destination.push('/'));
         let (same, _) = parcel(0, |_| {});
         let checked = parcel::check(same.clone(), |_| Some(parcel::tests::bounds())).unwrap();
-        assert!(matches!(depot.take(&checked.place, &other, None), Ok(Taken::Already)), "the manifest counts");
+        assert!(
+            matches!(depot.take(&checked.place, &other, None), Ok(Taken::Already)),
+            "the manifest counts"
+        );
         let different = Parcel { manifest: Bytes::from_static(b"{}"), ..same };
         assert!(matches!(depot.take(&checked.place, &different, None), Err(DepotError::Different)));
     }

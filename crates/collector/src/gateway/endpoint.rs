@@ -75,13 +75,17 @@ mod tests {
     #[test]
     fn endpoints_are_sockets_or_plain_http() {
         let local = |text| Endpoint::parse(text).map(|endpoint| endpoint.is_local());
-        for text in ["unix:/a.sock", "unix:///a.sock", "http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1"] {
+        for text in
+            ["unix:/a.sock", "unix:///a.sock", "http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1"]
+        {
             assert_eq!(local(text), Ok(true), "{text}");
         }
         for text in ["http://gateway:4319", "http://10.0.0.1:4319/", "http://localhost.evil:1"] {
             assert_eq!(local(text), Ok(false), "{text}");
         }
-        for text in ["", "unix:", "unix:relative", "127.0.0.1:1", "https://a:1", "http://a", "http://:1", "/a.sock"] {
+        for text in
+            ["", "unix:", "unix:relative", "127.0.0.1:1", "https://a:1", "http://a", "http://:1", "/a.sock"]
+        {
             assert!(local(text).is_err(), "{text}");
         }
     }

@@ -120,7 +120,8 @@ impl Accepted {
         }
         let text = self.text()?;
         let records = split(&text)?;
-        let index = |sequence: u64| usize::try_from(sequence - self.meta.first_sequence).unwrap_or(usize::MAX);
+        let index =
+            |sequence: u64| usize::try_from(sequence - self.meta.first_sequence).unwrap_or(usize::MAX);
         let part = |(first, last): &Range| {
             let records = records.get(index(*first)..=index(*last)).unwrap_or_default();
             let body = records.iter().map(|record| record.get()).collect::<Vec<_>>().join(",");
@@ -261,7 +262,11 @@ mod tests {
         let good = meta(5, THREE);
         let cases: [(FrameMeta, &str, &str); 14] = [
             (FrameMeta { source: vec![1; 15].into(), ..good.clone() }, THREE, "frame.source is 15 bytes"),
-            (FrameMeta { source: vec![9; 16].into(), ..good.clone() }, THREE, "frame.source is the gateway's own"),
+            (
+                FrameMeta { source: vec![9; 16].into(), ..good.clone() },
+                THREE,
+                "frame.source is the gateway's own",
+            ),
             (FrameMeta { collector: vec![9; 3].into(), ..good.clone() }, THREE, "frame.collector is 3 bytes"),
             (FrameMeta { service: "x".repeat(257), ..good.clone() }, THREE, "frame.service is 257 bytes"),
             (FrameMeta { first_sequence: 0, ..good.clone() }, THREE, "frame.first_sequence"),
@@ -279,7 +284,15 @@ mod tests {
             let error = take(&meta, body.as_bytes()).unwrap_err();
             assert!(error.starts_with(expected), "{error}, not {expected}");
         }
-        for body in [r#"{"a":1},"#, r#",{"a":1}"#, r#"{"a":1};{}"#, r#"{"a":1}]"#, "[1]", r#" {"a":1}"#, "{\"a\":\"\u{1}\"}"] {
+        for body in [
+            r#"{"a":1},"#,
+            r#",{"a":1}"#,
+            r#"{"a":1};{}"#,
+            r#"{"a":1}]"#,
+            "[1]",
+            r#" {"a":1}"#,
+            "{\"a\":\"\u{1}\"}",
+        ] {
             let meta = FrameMeta { body_size: body.len() as u32, ..meta(5, "{}") };
             assert!(take(&meta, body.as_bytes()).unwrap_err().starts_with("frame.body has"), "{body}");
         }

@@ -60,8 +60,9 @@ impl HandOver for Remote {
             })
         });
         let messages = std::iter::once(Message::Parcel(parcel)).chain(pieces);
-        let requests =
-            tokio_stream::iter(messages.map(|message| HandOverRequest { message: Some(message) }).collect::<Vec<_>>());
+        let requests = tokio_stream::iter(
+            messages.map(|message| HandOverRequest { message: Some(message) }).collect::<Vec<_>>(),
+        );
         self.runtime.block_on(async {
             let call = async {
                 let channel = self.endpoint.connect().await?;

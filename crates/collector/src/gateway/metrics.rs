@@ -50,8 +50,16 @@ impl Metrics {
         registry.register("forwarded_known", "Of these frames, those that were here already", it.known);
         registry.register("parcels", "Batches handed over by collectors and not in the bucket", it.parcels);
         registry.register_with_unit("parcels", "The same in bytes", Unit::Bytes, it.parcel_bytes);
-        registry.register("parcels_stored", "Batches handed over and stored, since the start", it.parcels_stored);
-        registry.register("parcel_failures", "Failed attempts to store one, since the start", it.parcel_failures);
+        registry.register(
+            "parcels_stored",
+            "Batches handed over and stored, since the start",
+            it.parcels_stored,
+        );
+        registry.register(
+            "parcel_failures",
+            "Failed attempts to store one, since the start",
+            it.parcel_failures,
+        );
         registry.register(
             "trail_forwarded_frames",
             "Frames that the gateway has on disk, since the start",

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use endpoint::Endpoint;
-pub(crate) use handover::{HandOver, HandOverError, FinishedBatch};
+pub(crate) use handover::{FinishedBatch, HandOver, HandOverError};
 pub(crate) use metrics::{ForwardMetrics, Metrics};
 
 use crate::StartError;

@@ -86,8 +86,8 @@ pub(super) fn check(parcel: Parcel, bounds: impl FnOnce(&Trail) -> Option<Bounds
     }
     size("public_key", public_key.len() as u64, MAX_PUBLIC_KEY as u64)?;
     size("manifest", manifest.len() as u64, MAX_ENVELOPE as u64)?;
-    let key = PublishedKey::open(&public_key)
-        .map_err(|source| Unfit::Evidence { field: "public_key", source })?;
+    let key =
+        PublishedKey::open(&public_key).map_err(|source| Unfit::Evidence { field: "public_key", source })?;
     let stated = Manifest::open(&manifest, std::slice::from_ref(&key.public_key))
         .map_err(|source| Unfit::Evidence { field: "manifest", source })?;
 
@@ -105,7 +105,11 @@ pub(super) fn check(parcel: Parcel, bounds: impl FnOnce(&Trail) -> Option<Bounds
         size("log", log.size, MAX_STORED_LOG as u64)?;
     }
     Ok(Checked {
-        place: Place { collector: stated.chain.collector, trail: stated.chain.trail, index: stated.chain.index },
+        place: Place {
+            collector: stated.chain.collector,
+            trail: stated.chain.trail,
+            index: stated.chain.index,
+        },
         public_key: Object { key: key.object.to_string(), bytes: public_key },
         manifest: Object { key: stated.manifest.to_string(), bytes: manifest },
         log,
@@ -162,8 +166,7 @@ pub(super) mod tests {
         log.push(format!(r#"{{"eventID":"{index}"}}"#).as_bytes()).unwrap();
         let log = log.finish().unwrap();
         let previous = (index > 0).then(|| Sha256::of(b"the one before"));
-        let chain =
-            Chain { collector: bounds.own, trail: "default".parse().unwrap(), index, previous };
+        let chain = Chain { collector: bounds.own, trail: "default".parse().unwrap(), index, previous };
         let source = Source {
             source: Id([1; 16]),
             service: "orders".to_owned(),

@@ -40,6 +40,7 @@ pub(super) async fn run(
         index = place.index,
         "a collector handed over a batch that it could not store"
     );
+    gateway.shared.metrics.gateway.parcels(gateway.depot.usage());
     gateway.arrived.notify_one();
     Ok(HandOverResponse {})
 }

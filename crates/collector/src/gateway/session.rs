@@ -98,9 +98,12 @@ impl Session {
         })?;
         let own = &self.gateway.shared.completion;
         if collector == own.collector {
-            return Err(Status::invalid_argument("open.collector is the gateway's own: it forwards to itself"));
+            return Err(Status::invalid_argument(
+                "open.collector is the gateway's own: it forwards to itself",
+            ));
         }
-        let trail = Trail::new(trail).map_err(|error| Status::invalid_argument(format!("open.trail: {error}")))?;
+        let trail =
+            Trail::new(trail).map_err(|error| Status::invalid_argument(format!("open.trail: {error}")))?;
         for (field, theirs, ours) in
             [("account_id", &account_id, own.account.as_str()), ("region", &region, own.region.as_str())]
         {
@@ -160,7 +163,10 @@ impl Session {
         }
     }
 
-    async fn answer(&mut self, result: Result<Result<Appended, Error>, oneshot::error::RecvError>) -> Result<(), Status> {
+    async fn answer(
+        &mut self,
+        result: Result<Result<Appended, Error>, oneshot::error::RecvError>,
+    ) -> Result<(), Status> {
         let shared = &self.gateway.shared;
         match result.map_err(|_| Status::unavailable("the spool is closed"))? {
             Ok(_) => shared.pressure.set_free(),

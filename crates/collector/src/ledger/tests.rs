@@ -273,7 +273,10 @@ fn what_is_forwarded_comes_in_any_order_and_once() {
     assert_eq!(ledger.last_sequence(Id([1; 16])), 20);
     ledger.apply(&meta(1, 21, 22), 0);
     assert_eq!(ledger.last_sequence(Id([1; 16])), 22, "the sender came itself");
-    assert!(matches!(ledger.check(&frame(1, 60, 61, |meta| meta.collector = vec![7].into()), 0), Verdict::Refuse(_)));
+    assert!(matches!(
+        ledger.check(&frame(1, 60, 61, |meta| meta.collector = vec![7].into()), 0),
+        Verdict::Refuse(_)
+    ));
 }
 
 /// Recovery of a damaged log: frames are missing, and the sender must not wait for acks of what it has let go.

@@ -172,9 +172,7 @@ impl Forwarder {
         }
     }
 
-    async fn open(
-        &self,
-    ) -> Result<(mpsc::Sender<ForwardRequest>, Streaming<ForwardResponse>, Window), Lost> {
+    async fn open(&self) -> Result<(mpsc::Sender<ForwardRequest>, Streaming<ForwardResponse>, Window), Lost> {
         let Forwarding { trail, account, region, collector, endpoint, .. } = &self.forwarding;
         let channel = endpoint.connect().await?;
         // Room for what may be under way, so that sending never waits.

@@ -82,7 +82,8 @@ impl Opener<'_> {
             progress,
         );
         let gateway = config.gateway.as_ref().map(|gateway| gateway.endpoint()).transpose();
-        let gateway = gateway.map_err(|error| StartError::Trail { trail: name.clone(), reason: error.to_string() })?;
+        let gateway =
+            gateway.map_err(|error| StartError::Trail { trail: name.clone(), reason: error.to_string() })?;
         let gateway = gateway.map(|endpoint| {
             let (destination, runtime) = (trail.destination.clone(), Handle::current());
             Box::new(handover::Remote { endpoint, destination, runtime }) as Box<dyn handover::HandOver>

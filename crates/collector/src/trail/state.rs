@@ -135,7 +135,11 @@ impl Progress {
 
     /// The gateway has nothing that the cursor is not past.
     pub(super) fn end_forwarding(&mut self, cursors: &Cursors) -> Result<(), Error> {
-        if self.state.forwarding { self.update(cursors, |next| next.state.forwarding = false) } else { Ok(()) }
+        if self.state.forwarding {
+            self.update(cursors, |next| next.state.forwarding = false)
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether the gateway may have frames that the cursor is not past.
@@ -144,7 +148,12 @@ impl Progress {
     }
 
     /// The gateway has everything up to `end` on disk: moves on.
-    pub(super) fn forwarded(&mut self, cursors: &Cursors, end: Position, counts: Counts) -> Result<(), Error> {
+    pub(super) fn forwarded(
+        &mut self,
+        cursors: &Cursors,
+        end: Position,
+        counts: Counts,
+    ) -> Result<(), Error> {
         let mut all = self.counts();
         all.add(counts);
         self.update(cursors, |next| {

@@ -210,7 +210,6 @@ impl<D: Destination> Run<D> {
         let queued = progress.queued((self.surroundings.accepted)());
         self.surroundings.metrics.counts(progress.counts(), queued);
     }
-
 }
 
 /// Doubled with each failure up to a cap, half of it by chance: collectors that failed together come back apart.

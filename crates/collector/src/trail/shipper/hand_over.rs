@@ -4,7 +4,7 @@
 //! after it. So it does no harm if the store has some of it already, or gets it from both.
 
 use super::{Bytes, Destination, Sha256, ShipError, Shipper, Step};
-use crate::gateway::{HandOver, FinishedBatch};
+use crate::gateway::{FinishedBatch, HandOver};
 
 impl<D: Destination> Shipper<D> {
     /// Like a step, with a gateway in place of the store.

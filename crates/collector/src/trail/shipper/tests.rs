@@ -330,7 +330,9 @@ impl HandOver for Gateway {
 /// gateway's answer is lost or not. What comes after the next start goes on with the same chain.
 #[test]
 fn what_is_handed_over_is_what_would_have_been_stored() {
-    for (fault, mute) in [(Fault::Lost, false), (Fault::Lost, true), (Fault::Kept, false), (Fault::Kept, true)] {
+    for (fault, mute) in
+        [(Fault::Lost, false), (Fault::Lost, true), (Fault::Kept, false), (Fault::Kept, true)]
+    {
         for at in 1..=8 {
             let directory = tempfile::tempdir().unwrap();
             let writer = open(directory.path());
