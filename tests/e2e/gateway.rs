@@ -178,10 +178,10 @@ fn what_a_sidecar_cannot_ship_at_shutdown_arrives_through_the_gateway() -> Resul
     wait_for("the parcels in the bucket", START, || {
         Ok((gateway.metrics()?["sidetrail_parcels"] == 0.0).then_some(()))
     })?;
+    sidecar.set_env("AWS_ENDPOINT_URL", &store.endpoint());
     holds_exactly_once(&sidecar, &[6_000])?;
 
     // Its own chain goes on where the gateway's deliveries end.
-    sidecar.set_env("AWS_ENDPOINT_URL", &store.endpoint());
     sidecar.start()?;
     Load::start(std::slice::from_ref(&sidecar), 7_000)?.finish()?;
     sidecar.stop()?;

@@ -84,6 +84,7 @@ impl Gateway {
         let parcels = config.spool.directory.join(PARCELS);
         let depot = Depot::open(&parcels, forwarders.parcels.as_u64())
             .map_err(|error| StartError::Parcels { reason: crate::chain(&error) })?;
+        shared.metrics.gateway.parcels(depot.usage());
         let (mut bounds, mut buckets) = (HashMap::new(), Buckets::new());
         for trail in config.trails.iter().filter(|trail| !trail.forwards()) {
             let env = |variable: &str| std::env::var(variable).ok();
