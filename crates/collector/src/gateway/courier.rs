@@ -67,22 +67,24 @@ async fn round(gateway: &Arc<Inner>) -> bool {
     let mut away = HashSet::new();
     let mut all = true;
     for name in gateway.depot.names() {
-        let (worker, depot, skip) = (Arc::clone(gateway), gateway.depot.clone(), away.clone());
-        let (own, path) = (Arc::clone(gateway), name.clone());
+        let (inner, path) = (Arc::clone(gateway), name.clone());
         let delivered = tokio::task::spawn_blocking(move || {
-            deliver(&depot, &worker.buckets, &path, &skip, |parcel| {
-                parcel::check(parcel, |trail| own.bounds(trail))
-            })
+            let check = |parcel| parcel::check(parcel, |trail| inner.bounds(trail));
+            let delivered = deliver(&inner.depot, &inner.buckets, &path, &mut away, check);
+            (away, delivered)
         });
+        // If not, the runtime ends.
+        let Ok((now_away, delivered)) = delivered.await else { return false };
+        away = now_away;
         let metrics = &gateway.shared.metrics.gateway;
-        match delivered.await {
-            Ok(Ok(Some(manifest))) => {
+        match delivered {
+            Ok(Some(manifest)) => {
                 tracing::info!(manifest, "stored what a collector handed over");
                 metrics.parcel_stored();
                 metrics.parcels(gateway.depot.usage());
             }
-            Ok(Ok(None)) => all = false,
-            Ok(Err((trail, error))) => {
+            Ok(None) => all = false,
+            Err(error) => {
                 metrics.parcel_failed();
                 let text = crate::chain(&error);
                 if matches!(error, Undelivered::Contradicts { .. }) {
@@ -98,32 +100,29 @@ async fn round(gateway: &Arc<Inner>) -> bool {
                     continue;
                 }
                 tracing::warn!(parcel = name, error = text, "cannot store a parcel now; it stays here");
-                away.extend(trail);
                 all = false;
             }
-            // The runtime ends.
-            Err(_) => return false,
         }
     }
     all
 }
 
-/// Stores the objects of a parcel and forgets it. Gives the manifest's key; nothing if its bucket is away.
+/// Stores the objects of a parcel and forgets it. Gives the manifest's key; nothing if the bucket of its trail is `away`,
+/// which a failure makes it.
 fn deliver(
     depot: &Depot,
     buckets: &Buckets,
     name: &str,
-    away: &HashSet<Trail>,
+    away: &mut HashSet<Trail>,
     check: impl FnOnce(sidetrail_wire::gateway::v1::Parcel) -> Result<Checked, Unfit>,
-) -> Result<Option<String>, (Option<Trail>, Undelivered)> {
-    let (parcel, log) = depot.read(name).map_err(|error| (None, error.into()))?;
-    let Checked { place, public_key, manifest, log: stated } =
-        check(parcel).map_err(|error| (None, error.into()))?;
+) -> Result<Option<String>, Undelivered> {
+    let (parcel, log) = depot.read(name)?;
+    let Checked { place, public_key, manifest, log: stated } = check(parcel)?;
     if away.contains(&place.trail) {
         return Ok(None);
     }
     let Some(bucket) = buckets.get(&place.trail) else {
-        return Err((None, Unfit::Trail(place.trail).into()));
+        return Err(Unfit::Trail(place.trail).into());
     };
     let store = || {
         put(&**bucket, &public_key, MAX_ENVELOPE)?;
@@ -133,8 +132,14 @@ fn deliver(
         put(&**bucket, &manifest, MAX_ENVELOPE)?;
         Ok(depot.remove(name)?)
     };
-    store().map_err(|error| (Some(place.trail), error))?;
-    Ok(Some(manifest.key))
+    match store() {
+        Ok(()) => Ok(Some(manifest.key)),
+        Err(error @ Undelivered::Contradicts { .. }) => Err(error),
+        Err(error) => {
+            away.insert(place.trail);
+            Err(error)
+        }
+    }
 }
 
 /// Stores an object unless it is there. The collector that made it may have stored it after all.
@@ -153,7 +158,6 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::Mutex;
 
-    use super::super::depot::Taken;
     use super::super::parcel::tests::{bounds, parcel};
     use super::*;
 
@@ -205,8 +209,7 @@ mod tests {
         for index in indices {
             let (parcel, log) = parcel(*index, |_| {});
             let checked = parcel::check(parcel.clone(), |_| Some(bounds())).unwrap();
-            let Taken::Incoming(mut incoming) = depot.take(&checked.place, &parcel, checked.log).unwrap()
-            else {
+            let Some(mut incoming) = depot.take(&checked.place, &parcel, checked.log).unwrap() else {
                 panic!("new");
             };
             incoming.write(&log.bytes).unwrap();
@@ -219,7 +222,7 @@ mod tests {
         let bucket: Arc<dyn Destination + Sync> = Arc::clone(memory) as _;
         let buckets = Buckets::from([("default".parse().unwrap(), bucket)]);
         let check = |parcel| parcel::check(parcel, |_| Some(bounds()));
-        deliver(depot, &buckets, &depot.names()[0], &HashSet::new(), check).map_err(|(_, error)| error)
+        deliver(depot, &buckets, &depot.names()[0], &mut HashSet::new(), check)
     }
 
     #[test]
@@ -262,11 +265,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let depot = depot(directory.path(), &[4]);
         let check = |parcel| parcel::check(parcel, |_| Some(bounds()));
-        let away = HashSet::from(["default".parse().unwrap()]);
-        let waits = deliver(&depot, &Buckets::new(), &depot.names()[0], &away, check);
+        let mut away = HashSet::from(["default".parse().unwrap()]);
+        let waits = deliver(&depot, &Buckets::new(), &depot.names()[0], &mut away, check);
         assert!(matches!(waits, Ok(None)), "{waits:?}");
-        let gone = deliver(&depot, &Buckets::new(), &depot.names()[0], &HashSet::new(), check);
-        assert!(matches!(gone, Err((None, Undelivered::Unfit(Unfit::Trail(_))))), "{gone:?}");
+        let gone = deliver(&depot, &Buckets::new(), &depot.names()[0], &mut HashSet::new(), check);
+        assert!(matches!(gone, Err(Undelivered::Unfit(Unfit::Trail(_)))), "{gone:?}");
         assert_eq!(depot.names().len(), 1);
     }
 }

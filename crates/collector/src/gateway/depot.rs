@@ -71,15 +71,6 @@ pub(super) struct Incoming {
     hasher: Hasher,
 }
 
-/// What a parcel has to be taken.
-#[derive(Debug)]
-pub(super) enum Taken {
-    /// It is here, whole and synced.
-    Already,
-    /// Its log file is to be written.
-    Incoming(Incoming),
-}
-
 impl Depot {
     /// Opens the directory, which is made if it is not there.
     pub(super) fn open(directory: &Path, limit: u64) -> Result<Self, DepotError> {
@@ -101,14 +92,19 @@ impl Depot {
         Ok(Self(Arc::new(Inner { directory: directory.to_owned(), limit, stock })))
     }
 
-    /// Begins to take a parcel in.
-    pub(super) fn take(&self, place: &Place, parcel: &Parcel, log: Option<Log>) -> Result<Taken, DepotError> {
+    /// Begins to take a parcel in; there is nothing to do if it is here, whole and synced.
+    pub(super) fn take(
+        &self,
+        place: &Place,
+        parcel: &Parcel,
+        log: Option<Log>,
+    ) -> Result<Option<Incoming>, DepotError> {
         let name = name(place);
         let head = parcel.encode_to_vec();
         let size = 4 + head.len() as u64 + log.as_ref().map_or(0, |log| log.size);
         if self.stock().files.contains_key(&name) {
             let same = self.read_head(&name)?.manifest == parcel.manifest;
-            return if same { Ok(Taken::Already) } else { Err(DepotError::Different) };
+            return if same { Ok(None) } else { Err(DepotError::Different) };
         }
         // Two streams may bring the same: each writes a file of its own, and the first one that is whole counts.
         let mut stock = self.stock();
@@ -131,7 +127,7 @@ impl Depot {
         })();
         let (file, temporary) = opened.inspect_err(|_| given_back())?;
         let depot = self.clone();
-        Ok(Taken::Incoming(Incoming { depot, name, size, temporary, file, log, hasher: Hasher::new() }))
+        Ok(Some(Incoming { depot, name, size, temporary, file, log, hasher: Hasher::new() }))
     }
 
     /// A new file, of a name that no other has.
@@ -282,7 +278,7 @@ mod tests {
     use super::super::parcel::{self, tests::parcel};
     use super::*;
 
-    fn take(depot: &Depot, index: u64) -> Result<(Taken, Vec<u8>), DepotError> {
+    fn take(depot: &Depot, index: u64) -> Result<(Option<Incoming>, Vec<u8>), DepotError> {
         let (parcel, log) = parcel(index, |_| {});
         let checked = parcel::check(parcel.clone(), |_| Some(parcel::tests::bounds())).unwrap();
         Ok((depot.take(&checked.place, &parcel, checked.log)?, log.bytes))
@@ -290,7 +286,7 @@ mod tests {
 
     fn put(depot: &Depot, index: u64) -> Result<(), DepotError> {
         let (taken, log) = take(depot, index)?;
-        let Taken::Incoming(mut incoming) = taken else { return Ok(()) };
+        let Some(mut incoming) = taken else { return Ok(()) };
         log.chunks(7).try_for_each(|piece| incoming.write(piece))?;
         incoming.finish()
     }
@@ -303,8 +299,8 @@ mod tests {
         for index in [10, 9, 100] {
             put(&depot, index).unwrap();
         }
-        assert!(matches!(take(&depot, 9).unwrap().0, Taken::Already), "handed over twice");
-        let (Taken::Incoming(mut cut_off), log) = take(&depot, 3).unwrap() else { panic!("new") };
+        assert!(take(&depot, 9).unwrap().0.is_none(), "handed over twice");
+        let (Some(mut cut_off), log) = take(&depot, 3).unwrap() else { panic!("new") };
         cut_off.write(&log[..5]).unwrap();
         // As if the process were gone.
         std::mem::forget(cut_off);
@@ -328,7 +324,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let depot = Depot::open(directory.path(), 1 << 20).unwrap();
         let incoming = || match take(&depot, 0).unwrap() {
-            (Taken::Incoming(incoming), log) => (incoming, log),
+            (Some(incoming), log) => (incoming, log),
             _ => panic!("nothing is there"),
         };
         let (mut long, log) = incoming();
@@ -350,7 +346,7 @@ mod tests {
     fn what_is_acked_is_not_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let depot = Depot::open(directory.path(), 1 << 20).unwrap();
-        let (Taken::Incoming(mut slow), log) = take(&depot, 0).unwrap() else { panic!("new") };
+        let (Some(mut slow), log) = take(&depot, 0).unwrap() else { panic!("new") };
         put(&depot, 0).unwrap();
         slow.write(&log).unwrap();
         assert!(matches!(slow.finish(), Err(DepotError::Different)));
@@ -359,10 +355,7 @@ mod tests {
         let (other, _) = parcel(0, |bounds| bounds.destination.push('/'));
         let (same, _) = parcel(0, |_| {});
         let checked = parcel::check(same.clone(), |_| Some(parcel::tests::bounds())).unwrap();
-        assert!(
-            matches!(depot.take(&checked.place, &other, None), Ok(Taken::Already)),
-            "the manifest counts"
-        );
+        assert!(matches!(depot.take(&checked.place, &other, None), Ok(None)), "the manifest counts");
         let different = Parcel { manifest: Bytes::from_static(b"{}"), ..same };
         assert!(matches!(depot.take(&checked.place, &different, None), Err(DepotError::Different)));
     }

@@ -6,7 +6,7 @@ use sidetrail_wire::gateway::v1::{HandOverRequest, HandOverResponse, hand_over_r
 use tonic::{Status, Streaming};
 
 use super::Inner;
-use super::depot::{DepotError, Incoming, Taken};
+use super::depot::{DepotError, Incoming};
 use super::parcel;
 
 /// A collector that hands over is about to end, so the next message follows at once or never.
@@ -26,7 +26,7 @@ pub(super) async fn run(
         .map_err(|unfit| Status::failed_precondition(crate::chain(&unfit)))?;
     let (place, depot) = (checked.place.clone(), gateway.depot.clone());
     let taken = blocking(move || depot.take(&checked.place, &parcel, checked.log)).await?;
-    let Taken::Incoming(mut incoming) = taken else { return Ok(HandOverResponse {}) };
+    let Some(mut incoming) = taken else { return Ok(HandOverResponse {}) };
     while let Some(message) = next(&mut stream).await? {
         let Message::Log(piece) = message else {
             return Err(Status::failed_precondition("a parcel comes once, at the start"));

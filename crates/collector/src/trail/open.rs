@@ -16,7 +16,7 @@ use super::shipper::{Shipper, Trail};
 use super::state::{Progress, StateError};
 use super::worker::{Surroundings, Worker};
 use crate::StartError;
-use crate::config::{Config, TrailConfig};
+use crate::config::{Config, Gateway, TrailConfig};
 use crate::environment::Environment;
 use crate::gateway::handover;
 use crate::identity;
@@ -81,7 +81,7 @@ impl Opener<'_> {
             self.readers(),
             progress,
         );
-        let gateway = config.gateway.as_ref().map(|gateway| gateway.endpoint()).transpose();
+        let gateway = config.gateway.as_ref().map(Gateway::endpoint).transpose();
         let gateway =
             gateway.map_err(|error| StartError::Trail { trail: name.clone(), reason: error.to_string() })?;
         let gateway = gateway.map(|endpoint| {
