@@ -113,6 +113,30 @@ fn a_gateway_that_is_away_loses_and_doubles_nothing() -> Result<()> {
     holds_exactly_once(&gateway, &acked)
 }
 
+/// A sender whose collector was gone went to another one, and sent again what was not acked. Both have it, in frames
+/// that begin and end elsewhere.
+#[test]
+fn a_source_that_comes_by_way_of_two_sidecars_is_recorded_once() -> Result<()> {
+    let root = tempfile::tempdir()?;
+    let mut gateway = collector(root.path(), "gateway", Settings::default())?.as_gateway();
+    let mut sidecars = Vec::new();
+    for (name, total, batch) in [("1", 1_000, 20), ("2", 1_500, 32)] {
+        let mut sidecar = collector(root.path(), name, Settings::default())?.forwarding_to(&gateway);
+        sidecar.start()?;
+        let runtime = tokio::runtime::Runtime::new()?;
+        let sender = Sender::new(&sidecar.socket(), [1; 16], total, batch, Duration::ZERO);
+        runtime.block_on(async { tokio::time::timeout(START, sender.run()).await })??;
+        sidecars.push(sidecar);
+    }
+    gateway.start()?;
+    for sidecar in &mut sidecars {
+        sidecar.stop()?;
+        ensure!(sidecar.log()?.contains("\"drained\":true"), "{}", sidecar.log()?);
+    }
+    gateway.stop()?;
+    holds_exactly_once(&gateway, &[1_500])
+}
+
 /// A sidecar that is set up for another account is told so, and keeps what it has.
 #[test]
 fn another_account_is_refused() -> Result<()> {
