@@ -137,15 +137,56 @@ fn a_source_that_comes_by_way_of_two_sidecars_is_recorded_once() -> Result<()> {
     holds_exactly_once(&gateway, &[1_500])
 }
 
+/// What may be at the gateway is not shipped by the sidecar as well, when its destination is changed in between.
+#[test]
+fn a_destination_is_not_changed_in_the_middle() -> Result<()> {
+    let root = tempfile::tempdir()?;
+    let mut gateway = collector(root.path(), "gateway", Settings::default())?.as_gateway();
+    gateway.start()?;
+    let mut sidecar = collector(root.path(), "1", Settings::default())?.forwarding_to(&gateway);
+    sidecar.start()?;
+    Load::start(std::slice::from_ref(&sidecar), 200)?.finish()?;
+    wait_for("the first frames at the gateway", START, || {
+        let forwarded = gateway.metrics()?.get("sidetrail_forwarded_events_total").copied();
+        Ok(forwarded.filter(|events| *events > 0.0).map(|_| ()))
+    })?;
+    sidecar.kill()?;
+    sidecar.forward(false);
+    let mut process = sidecar.spawn()?;
+    ensure!(process.wait(START)?.code() == Some(1), "it started");
+    ensure!(
+        process.log()?.contains("the gateway may have events that are in the spool too"),
+        "{}",
+        process.log()?
+    );
+
+    sidecar.forward(true);
+    sidecar.start()?;
+    sidecar.stop()?;
+    sidecar.forward(false);
+    sidecar.start()?;
+    Load::start(std::slice::from_ref(&sidecar), 300)?.finish()?;
+    sidecar.stop()?;
+    gateway.stop()?;
+    holds_exactly_once(&gateway, &[200])?;
+    let ids = archive::event_ids(&sidecar)?;
+    ensure!(
+        ids.len() == 100 && (201..=300).all(|event| ids.contains_key(&event_id([1; 16], event))),
+        "{ids:?}"
+    );
+    Ok(())
+}
+
 /// A sidecar that is set up for another account is told so, and keeps what it has.
 #[test]
 fn another_account_is_refused() -> Result<()> {
     let root = tempfile::tempdir()?;
     let mut gateway = collector(root.path(), "gateway", Settings::default())?.as_gateway();
     gateway.start()?;
-    let mut sidecar = collector(root.path(), "1", Settings { shutdown: "1s", ..Settings::default() })?
+    let mut sidecar = collector(root.path(), "1", Settings::default())?
         .forwarding_to(&gateway)
-        .with_account("444455556666");
+        .with_account("444455556666")
+        .with_shutdown("1s");
     sidecar.start()?;
     let load = Load::start(std::slice::from_ref(&sidecar), 100)?;
     ensure!(load.finish()? == [100], "it takes events all the same");
@@ -170,9 +211,10 @@ fn what_a_sidecar_cannot_ship_at_shutdown_arrives_through_the_gateway() -> Resul
     let mut gateway =
         collector(root.path(), "gateway", Settings::default())?.with_store(&store, &bucket)?.as_gateway();
     gateway.start()?;
-    let settings = Settings { shutdown: "8s", ..Settings::default() };
-    let mut sidecar =
-        collector(root.path(), "1", settings)?.with_store(&store, &bucket)?.with_gateway(&gateway);
+    let mut sidecar = collector(root.path(), "1", Settings::default())?
+        .with_store(&store, &bucket)?
+        .with_gateway(&gateway)
+        .with_shutdown("8s");
     sidecar.start()?;
     let acked = Load::start(std::slice::from_ref(&sidecar), 1_000)?.finish()?;
     ensure!(acked == [1_000], "{acked:?}");
@@ -224,9 +266,10 @@ fn a_parcel_for_another_bucket_is_refused() -> Result<()> {
     let store = SeaweedFs::shared()?;
     let mut gateway = collector(root.path(), "gateway", Settings::default())?.as_gateway();
     gateway.start()?;
-    let settings = Settings { shutdown: "3s", ..Settings::default() };
-    let mut sidecar =
-        collector(root.path(), "1", settings)?.with_store(store, "elsewhere")?.with_gateway(&gateway);
+    let mut sidecar = collector(root.path(), "1", Settings::default())?
+        .with_store(store, "elsewhere")?
+        .with_gateway(&gateway)
+        .with_shutdown("3s");
     let silent = TcpListener::bind("127.0.0.1:0")?;
     sidecar.set_env("AWS_ENDPOINT_URL", &format!("http://{}", silent.local_addr()?));
     sidecar.start()?;

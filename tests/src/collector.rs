@@ -25,6 +25,7 @@ pub struct Collector {
     forwards: bool,
     /// Lines of YAML at the top.
     more: String,
+    shutdown: &'static str,
     /// Lines of YAML under `rotate`, `spool` and the top, so that a test can set what it is about.
     settings: Settings,
 }
@@ -42,21 +43,12 @@ pub struct Settings {
     pub segment: &'static str,
     /// `intents.grace`.
     pub grace: &'static str,
-    /// `shutdown_timeout`.
-    pub shutdown: &'static str,
 }
 
 impl Default for Settings {
     /// Small and quick, so that a test sees many files.
     fn default() -> Self {
-        Self {
-            rotate_age: "200ms",
-            rotate_size: "256KiB",
-            budget: "256MiB",
-            segment: "1MiB",
-            grace: "30s",
-            shutdown: "25s",
-        }
+        Self { rotate_age: "200ms", rotate_size: "256KiB", budget: "256MiB", segment: "1MiB", grace: "30s" }
     }
 }
 
@@ -68,10 +60,20 @@ impl Collector {
     /// When there is no free port.
     pub fn new(directory: &Path, settings: Settings) -> Result<Self> {
         let health = free_address()?;
-        let (forwards, more) = (false, String::new());
+        let (forwards, more, shutdown) = (false, String::new(), "25s");
         let directory = directory.to_owned();
         let account = ACCOUNT.to_owned();
-        Ok(Self { directory, account, store: None, health, process: None, forwards, more, settings })
+        Ok(Self {
+            directory,
+            account,
+            store: None,
+            health,
+            process: None,
+            forwards,
+            more,
+            shutdown,
+            settings,
+        })
     }
 
     /// Writes for another account.
@@ -79,6 +81,17 @@ impl Collector {
     pub fn with_account(mut self, account: &str) -> Self {
         account.clone_into(&mut self.account);
         self
+    }
+
+    /// Ends within this time.
+    #[must_use]
+    pub fn with_shutdown(self, shutdown: &'static str) -> Self {
+        Self { shutdown, ..self }
+    }
+
+    /// From the next start on it ships itself, if it forwarded, or the other way round.
+    pub fn forward(&mut self, forwards: bool) {
+        self.forwards = forwards;
     }
 
     /// Lets other collectors forward to it.
@@ -157,7 +170,8 @@ impl Collector {
     /// The configuration as YAML.
     #[must_use]
     pub fn config(&self) -> String {
-        let Settings { rotate_age, rotate_size, budget, segment, grace, shutdown } = &self.settings;
+        let Settings { rotate_age, rotate_size, budget, segment, grace } = &self.settings;
+        let shutdown = self.shutdown;
         let destination = if self.forwards { "gateway".to_owned() } else { self.destination() };
         format!(
             "account: '{}'\nregion: eu-central-1\n\
