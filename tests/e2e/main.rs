@@ -4,6 +4,7 @@ mod bad_input;
 mod crash;
 mod demo;
 mod failures;
+mod gateway;
 mod guarded;
 mod intents;
 mod protection;

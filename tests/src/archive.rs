@@ -1,6 +1,7 @@
 //! Reading back what a collector has written, without its code.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -63,6 +64,28 @@ fn records_in(bucket: &dyn Bucket) -> Result<Vec<Value>> {
         }
     }
     Ok(records)
+}
+
+/// The objects of a collector's bucket whose keys are `wanted`.
+///
+/// # Errors
+///
+/// When the bucket or an object in it cannot be read.
+pub fn objects(collector: &Collector, wanted: impl Fn(&str) -> bool) -> Result<BTreeMap<String, Vec<u8>>> {
+    let read = |bucket: &dyn Bucket| {
+        let mut objects = BTreeMap::new();
+        bucket.list("", &mut |entry| {
+            if wanted(entry.key) {
+                objects.insert(entry.key.to_owned(), Vec::new());
+            }
+            ControlFlow::Continue(())
+        })?;
+        for (key, bytes) in &mut objects {
+            bucket.open(key)?.read_to_end(bytes)?;
+        }
+        Ok(objects)
+    };
+    with_store(&collector.destination(), &|name| collector.variable(name), read)
 }
 
 /// How often each eventID occurs.

@@ -22,6 +22,10 @@ pub struct Collector {
     process: Option<Process>,
     /// More members of the trail, as YAML in one line.
     trail: String,
+    account: String,
+    /// Whether it forwards to a gateway and has no bucket of its own.
+    forwards: bool,
+    shutdown: &'static str,
     /// Lines of YAML under `rotate`, `spool` and the top, so that a test can set what it is about.
     settings: Settings,
     /// Members of `listen` beside the socket and the probes.
@@ -65,9 +69,13 @@ impl Collector {
     pub fn new(directory: &Path, settings: Settings) -> Result<Self> {
         let health = free_address()?;
         let (listen, trails, more) = (String::new(), None, String::new());
+        let (account, forwards, shutdown) = (ACCOUNT.to_owned(), false, "25s");
         let directory = directory.to_owned();
         Ok(Self {
             directory,
+            account,
+            forwards,
+            shutdown,
             store: None,
             health,
             process: None,
@@ -115,6 +123,45 @@ impl Collector {
             (self.directory.join("collector.yaml"), self.directory.join("collector.yaml.new"));
         fs::write(&new, self.config())?;
         Ok(fs::rename(new, config)?)
+    }
+
+    /// Writes for another account.
+    #[must_use]
+    pub fn with_account(mut self, account: &str) -> Self {
+        account.clone_into(&mut self.account);
+        self
+    }
+
+    /// Ends within this time.
+    #[must_use]
+    pub fn with_shutdown(self, shutdown: &'static str) -> Self {
+        Self { shutdown, ..self }
+    }
+
+    /// From the next start on it ships itself, if it forwarded, or the other way round.
+    pub fn forward(&mut self, forwards: bool) {
+        self.forwards = forwards;
+    }
+
+    /// Lets other collectors forward to it.
+    #[must_use]
+    pub fn as_gateway(mut self) -> Self {
+        self.more += "forwarders: { max: 64 }\n";
+        self
+    }
+
+    /// Hands over to `gateway` at shutdown what its bucket does not take.
+    #[must_use]
+    pub fn with_gateway(mut self, gateway: &Self) -> Self {
+        self.more += &format!("gateway: {{ endpoint: 'unix:{}' }}\n", gateway.socket().display());
+        self
+    }
+
+    /// Forwards to `gateway` instead of shipping.
+    #[must_use]
+    pub fn forwarding_to(mut self, gateway: &Self) -> Self {
+        self.forwards = true;
+        self.with_gateway(gateway)
     }
 
     /// Ships to a bucket of `store` instead.
@@ -193,22 +240,21 @@ impl Collector {
     #[must_use]
     pub fn config(&self) -> String {
         let Settings { rotate_age, rotate_size, budget, segment, grace } = &self.settings;
+        let shutdown = self.shutdown;
         let one = || {
+            let destination = if self.forwards { "gateway".to_owned() } else { self.destination() };
             let rotate = format!("{{ age: {rotate_age}, size: {rotate_size} }}");
-            format!(
-                "[{{ name: default, destination: '{}', rotate: {rotate}{} }}]",
-                self.destination(),
-                self.trail
-            )
+            format!("[{{ name: default, destination: '{destination}', rotate: {rotate}{} }}]", self.trail)
         };
         let trails = self.trails.clone().unwrap_or_else(one);
         format!(
-            "account: '{ACCOUNT}'\nregion: eu-central-1\n\
+            "account: '{}'\nregion: eu-central-1\n\
              listen: {{ socket: {}, health: '{}', {} }}\n\
              spool: {{ directory: {}, budget: {budget}, segment: {segment} }}\n\
              intents: {{ grace: {grace} }}\n\
              trails: {trails}\n\
-             shutdown_timeout: 25s\n{}",
+             shutdown_timeout: {shutdown}\n{}",
+            self.account,
             self.socket().display(),
             self.health,
             self.listen,

@@ -75,6 +75,7 @@ fn write(root: &std::path::Path, files: u64) -> Result<u64> {
             source: Id([2; 16]),
             service: "shop".to_owned(),
             instance: "shop-1".to_owned(),
+            collector: None,
             first: index * RECORDS + 1,
             last: (index + 1) * RECORDS,
             recorded: RECORDS,

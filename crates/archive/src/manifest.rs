@@ -127,6 +127,10 @@ pub struct Source {
     pub service: String,
     /// Which instance of it.
     pub instance: String,
+    /// The collector that took the events and forwarded them to the one that writes the chain. Absent where that took
+    /// them itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collector: Option<Id>,
     /// The first sequence number of the range; sources count from 1.
     pub first: u64,
     /// The last, inclusive.

@@ -120,6 +120,7 @@ fn write_version_1() {
             source: Id(*b"source-number-01"),
             service: "shop".to_owned(),
             instance: "shop-7d9f".to_owned(),
+            collector: None,
             first: 1 + 4 * index as u64,
             last: 4 + 4 * index as u64,
             recorded,

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, ConfigError};
 use crate::environment::Environment;
+use crate::gateway::Gateway;
 use crate::health::{self, Health};
 use crate::identity::{self, IdentityError};
 use crate::intake::{Completion, Intake};
@@ -29,6 +30,8 @@ use crate::{serve, trail};
 
 /// How often a shutdown looks whether the trails are through.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
+/// The share of a shutdown, as a divisor, that the stores have. What they have not taken by then is left to the gateway.
+const HAND_OVER_AFTER: u32 = 2;
 
 /// Why a collector does not start. Nothing was taken and nothing is lost.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +66,12 @@ pub enum StartError {
         trail: String,
         /// What is wrong.
         source: OpenError,
+    },
+    /// The directory of parcels.
+    #[error("cannot open the parcels of other collectors: {reason}")]
+    Parcels {
+        /// What is wrong.
+        reason: String,
     },
     /// The key of a trail cannot be published.
     #[error("cannot make the public key object of trail {trail}")]
@@ -152,6 +161,8 @@ impl Collector {
             ledger: ledger.clone(),
             metrics: Arc::clone(&metrics),
             environment: Arc::clone(&environment),
+            gateway: config.gateway.clone(),
+            give_up: CancellationToken::new(),
         };
         let mut trails = Roster::new(opener, wakers);
         trails.start(&config.trails)?;
@@ -256,13 +267,19 @@ impl Collector {
 
     /// Takes nothing more, acks what was taken, and ships what it can before `timeout` is over.
     pub async fn shutdown(self, timeout: Duration) -> Ended {
-        let deadline = Instant::now() + timeout;
+        let began = Instant::now();
+        let deadline = began + timeout;
         if tokio::time::timeout_at(deadline, self.intake.close()).await.is_err() {
             tracing::warn!("streams are still open at the deadline");
         }
         self.end.cancel();
         self.trails.workers().for_each(Worker::drain);
+        let mut hand_over_at = Some(began + timeout / HAND_OVER_AFTER);
         while !self.trails.workers().all(Worker::is_finished) && Instant::now() < deadline {
+            // Before a shutdown nobody gives up on a store: it may be away for as long as the spool has room.
+            if self.config.gateway.is_some() && hand_over_at.take_if(|at| Instant::now() >= *at).is_some() {
+                self.trails.hand_over();
+            }
             tokio::time::sleep(DRAIN_POLL).await;
         }
         self.trails.workers().for_each(Worker::stop);
@@ -299,20 +316,23 @@ impl Collector {
             Some(address) => Some(health::bind(address).await.map_err(listen_error(address.to_string()))?),
             None => None,
         };
+        let gateway = config.forwarders.as_ref();
+        let gateway =
+            gateway.map(|them| Gateway::start(&self.intake, config, them, &self.end)).transpose()?;
         if let Some(path) = &config.listen.socket {
             let mode = config.listen.socket_mode.0;
             let bound = bind_socket(path, mode).await.map_err(listen_error(path.display().to_string()))?;
             let (listener, file) = bound;
             self._socket = Some(file);
             let incoming = gate.unix(listener, self.end.clone());
-            let server = serve::router(&self.intake)
+            let server = serve::router(&self.intake, gateway.as_ref())
                 .serve_with_incoming_shutdown(incoming, self.end.clone().cancelled_owned());
             self.servers.spawn(server);
         }
         if let Some(address) = config.listen.tcp {
             let listener = TcpListener::bind(address).await.map_err(listen_error(address.to_string()))?;
             let incoming = gate.tcp(listener, self.end.clone());
-            let server = serve::router(&self.intake)
+            let server = serve::router(&self.intake, gateway.as_ref())
                 .serve_with_incoming_shutdown(incoming, self.end.clone().cancelled_owned());
             self.servers.spawn(server);
         }

@@ -8,6 +8,7 @@
 //! or not at all, a crash cannot part a record from what it ends.
 
 mod intents;
+mod scattered;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +20,8 @@ use sidetrail_wire::spool::v1::{FrameMeta, Intent, LedgerSnapshot, SourceState};
 
 pub(crate) use intents::{Full, Known, Original};
 use intents::{Intents, Taken};
+pub(crate) use scattered::Range;
+use scattered::{Scattered, Seen};
 
 /// Sources that are remembered. The least recently heard of goes first; should it come back after that with events
 /// that were already acked, they would be recorded twice. A source is one run of one process, so that takes this many
@@ -28,7 +31,9 @@ pub const MAX_SOURCES: usize = 4096;
 /// A source in a snapshot, at most: three numbers, 16 bytes, two flags, and their tags.
 const SOURCE_BYTES: usize = 64;
 
-const _: () = assert!(MAX_SOURCES * SOURCE_BYTES + intents::MAX_SNAPSHOT + 1024 <= MAX_SNAPSHOT);
+const _: () = assert!(
+    MAX_SOURCES * SOURCE_BYTES + intents::MAX_SNAPSHOT + scattered::MAX_SNAPSHOT + 1024 <= MAX_SNAPSHOT
+);
 
 /// The ledger's state, shared with the sessions that read it.
 #[derive(Debug, Default)]
@@ -38,6 +43,7 @@ pub(crate) struct Sources {
     uses: u64,
     totals: Totals,
     intents: Intents,
+    scattered: Scattered,
 }
 
 /// Counts over the life of the spool directory.
@@ -74,9 +80,14 @@ impl SharedLedger {
         Self(Arc::new(Mutex::new(sources)))
     }
 
-    /// The highest sequence of `source` in the log, 0 where there is none. It may not be synced yet.
+    /// Up to which sequence the log has all of `source`, 0 where it has not the first. It may not be synced yet.
     pub(crate) fn last_sequence(&self, source: Id) -> u64 {
         self.with(|sources| sources.last(source))
+    }
+
+    /// The parts of a range that the log does not have of a source.
+    pub(crate) fn missing(&self, source: Id, first: u64, last: u64) -> Vec<Range> {
+        self.with(|sources| sources.seen(source).missing(first, last))
     }
 
     /// Counts of everything in the log.
@@ -124,8 +135,16 @@ impl Drop for Reservation {
 impl Ledger for SharedLedger {
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
         let snapshot = LedgerSnapshot::decode(snapshot).map_err(|error| error.to_string())?;
-        let LedgerSnapshot { sources: states, accepted, dropped, intents, incomplete, open, recorded } =
-            snapshot;
+        let LedgerSnapshot {
+            sources: states,
+            accepted,
+            dropped,
+            intents,
+            incomplete,
+            open,
+            recorded,
+            scattered,
+        } = snapshot;
         self.with(|sources| {
             sources.totals = Totals { accepted, dropped, intents, incomplete, open: 0, missing: 0 };
             for state in states {
@@ -133,6 +152,7 @@ impl Ledger for SharedLedger {
                 sources.uses = sources.uses.max(state.touched);
                 sources.states.insert(source, state);
             }
+            sources.scattered.restore(scattered)?;
             Ok(sources.intents.restore(open, recorded)?)
         })
     }
@@ -155,8 +175,17 @@ impl Ledger for SharedLedger {
             let Totals { accepted, dropped, intents, incomplete, .. } = sources.totals;
             let (open, recorded) = sources.intents.snapshot();
             let states = sources.states.values().cloned().collect();
-            let snapshot =
-                LedgerSnapshot { sources: states, accepted, dropped, intents, incomplete, open, recorded };
+            let scattered = sources.scattered.snapshot();
+            let snapshot = LedgerSnapshot {
+                sources: states,
+                accepted,
+                dropped,
+                intents,
+                incomplete,
+                open,
+                recorded,
+                scattered,
+            };
             out.extend_from_slice(&snapshot.encode_to_vec());
         });
     }
@@ -168,10 +197,20 @@ impl Sources {
     }
 
     fn last(&self, source: Id) -> u64 {
-        self.states.get(&source).map_or(0, |state| state.last_sequence)
+        match self.scattered.get(source) {
+            Some(seen) => seen.contiguous(),
+            None => self.states.get(&source).map_or(0, |state| state.last_sequence),
+        }
+    }
+
+    fn seen(&self, source: Id) -> Seen {
+        self.scattered.get(source).cloned().unwrap_or_else(|| Seen::up_to(self.last(source)))
     }
 
     fn check(&self, source: Id, meta: &FrameMeta) -> Verdict {
+        if !meta.collector.is_empty() {
+            return self.check_forwarded(source, meta);
+        }
         let last = self.last(source);
         if is_note(meta) {
             return self.check_note(source, meta);
@@ -198,14 +237,34 @@ impl Sources {
     fn check_note(&self, source: Id, meta: &FrameMeta) -> Verdict {
         let known = self.states.get(&source);
         let (assigned, ended) = known.map_or((0, false), |state| (state.assigned, state.ended));
-        let follows = meta.last_sequence == self.last(source);
+        // By way of another collector it may come before what it speaks of.
+        let follows = !meta.collector.is_empty() || meta.last_sequence == self.last(source);
         if follows && (meta.assigned > assigned || meta.ended && !ended) {
             return Verdict::Accept;
         }
         Verdict::AlreadyHave
     }
 
+    /// Another collector took it and settled its intents: what counts is only whether the log has it.
+    fn check_forwarded(&self, source: Id, meta: &FrameMeta) -> Verdict {
+        let FrameMeta { first_sequence: first, last_sequence: last, .. } = *meta;
+        if is_note(meta) {
+            return self.check_note(source, meta);
+        }
+        match self.seen(source).missing(first, last).as_slice() {
+            [] => Verdict::AlreadyHave,
+            [range] if *range == (first, last) => Verdict::Accept,
+            _ if meta.overlaps => Verdict::Accept,
+            _ => Verdict::Refuse(format!("a part of {first} to {last} of source {source} is on disk")),
+        }
+    }
+
     fn apply(&mut self, source: Id, meta: FrameMeta) {
+        let mut seen = self.seen(source);
+        // Applications send in order: what is missing before was acked, and lost to damage.
+        if !is_note(&meta) {
+            seen.insert(if meta.collector.is_empty() { 1 } else { meta.first_sequence }, meta.last_sequence);
+        }
         self.uses += 1;
         let totals = &mut self.totals;
         totals.accepted = totals.accepted.saturating_add(meta.last_sequence + 1 - meta.first_sequence);
@@ -213,10 +272,11 @@ impl Sources {
         totals.intents = totals.intents.saturating_add(meta.intents);
         let state = self.states.entry(source).or_default();
         state.source = meta.source;
-        state.last_sequence = meta.last_sequence;
+        state.last_sequence = seen.last();
         state.touched = self.uses;
         state.assigned = state.assigned.max(meta.assigned);
         state.ended |= meta.ended;
+        self.scattered.set(source, seen);
         for sequence in meta.completed {
             self.intents.close(source, sequence);
         }
@@ -246,6 +306,7 @@ impl Sources {
         let oldest = others.min_by_key(|(id, state)| (self.intents.has_open(**id), state.touched));
         if let Some(oldest) = oldest.map(|(id, _)| *id) {
             self.states.remove(&oldest);
+            self.scattered.remove(oldest);
         }
     }
 }
@@ -265,6 +326,9 @@ fn decode(meta: &[u8]) -> Result<(Id, FrameMeta), String> {
     let is_range = meta.last_sequence >= meta.first_sequence && meta.last_sequence < u64::MAX;
     if meta.first_sequence == 0 || !(is_range || is_note(&meta)) {
         return Err(format!("range {} to {} is not one", meta.first_sequence, meta.last_sequence));
+    }
+    if !matches!(meta.collector.len(), 0 | 16) {
+        return Err(format!("collector is {} bytes, not 16", meta.collector.len()));
     }
     let source = source_id(&meta.source).ok_or("source is not 16 bytes")?;
     Ok((source, meta))

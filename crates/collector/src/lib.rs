@@ -14,6 +14,7 @@ mod collector;
 pub mod config;
 mod environment;
 pub mod explain;
+mod gateway;
 mod health;
 mod identity;
 mod intake;

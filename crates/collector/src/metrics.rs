@@ -25,6 +25,7 @@ use process::Process;
 pub(crate) use reload::ReloadMetrics;
 use timing::{seconds, sizes};
 
+use crate::gateway;
 use crate::ledger::Totals;
 use crate::space::Room;
 use crate::trail::{Counts, Shipped, failure_kinds};
@@ -81,6 +82,7 @@ pub(crate) struct Metrics {
     given_up: Counter,
     /// Beside the registry, as these names have no prefix.
     process: Process,
+    pub(crate) gateway: gateway::Metrics,
 }
 
 #[derive(Clone, Debug)]
@@ -121,6 +123,7 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("sidetrail");
         let trails = TrailFamilies::register(&mut registry);
+        let gateway = gateway::Metrics::register(&mut registry);
         let metrics = Self {
             accepted: Counter::default(),
             dropped: Counter::default(),
@@ -143,6 +146,7 @@ impl Metrics {
             batch_events: sizes(),
             given_up: Counter::default(),
             process: Process::new(),
+            gateway,
             registry: Registry::default(),
         };
         registry.register("events_accepted", "Events taken into the spool", metrics.accepted.clone());
@@ -440,8 +444,13 @@ impl TrailMetrics {
         it.content.get_or_create(&self.label).inc_by(shipped.content_bytes);
         it.losses.get_or_create(&self.label).inc_by(shipped.losses as u64);
         it.quarantined.get_or_create(&self.label).inc_by(shipped.quarantined as u64);
+        self.succeeded(now_unix_ms);
+    }
+
+    /// Events are where they are to be.
+    pub(crate) fn succeeded(&self, now_unix_ms: i64) {
         let seconds = u64::try_from(now_unix_ms / 1000).unwrap_or(0);
-        it.last_success.get_or_create(&self.label).set(seconds);
+        self.families.last_success.get_or_create(&self.label).set(seconds);
     }
 
     pub(crate) fn counts(&self, counts: Counts, queued: u64) {

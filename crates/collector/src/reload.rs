@@ -42,6 +42,8 @@ pub(crate) fn keep_what_needs_a_restart(now: &Config, next: &mut Config) -> Vec<
     keep(&mut pending, "region", &now.region, &mut next.region);
     keep(&mut pending, "spool.directory", &now.spool.directory, &mut next.spool.directory);
     keep(&mut pending, "spool.segment", &now.spool.segment, &mut next.spool.segment);
+    keep(&mut pending, "gateway", &now.gateway, &mut next.gateway);
+    keep(&mut pending, "forwarders", &now.forwarders, &mut next.forwarders);
     let (listen, next) = (&now.listen, &mut next.listen);
     keep(&mut pending, "listen.socket", &listen.socket, &mut next.socket);
     keep(&mut pending, "listen.socket_mode", &listen.socket_mode, &mut next.socket_mode);

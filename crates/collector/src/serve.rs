@@ -7,6 +7,7 @@ use tonic::transport::Server;
 use tonic::transport::server::Router;
 
 use crate::MAX_BATCH_BYTES;
+use crate::gateway::Gateway;
 use crate::intake::Intake;
 
 /// What a sender may have under way before it waits to hear that it was read: as much as the layer puts into a batch. With
@@ -25,8 +26,8 @@ const MAX_RESETS: usize = 16;
 /// What a batch's message may have beside its events.
 const MESSAGE_OVERHEAD: usize = 64 << 10;
 
-/// A server of the ingest service, to be given what comes in.
-pub(crate) fn router(intake: &Intake) -> Router {
+/// A server of the ingest service, and of the gateway if there is one, to be given what comes in.
+pub(crate) fn router(intake: &Intake, gateway: Option<&Gateway>) -> Router {
     let service =
         IngestServer::new(intake.clone()).max_decoding_message_size(MAX_BATCH_BYTES + MESSAGE_OVERHEAD);
     Server::builder()
@@ -40,4 +41,5 @@ pub(crate) fn router(intake: &Intake) -> Router {
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .add_service(service)
+        .add_optional_service(gateway.map(Gateway::server))
 }

@@ -3,6 +3,7 @@
 #[cfg(feature = "tls")]
 mod tls;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -150,6 +151,16 @@ impl Address {
         matches!(self.target, Target::Tls(_))
     }
 
+    /// Whether nobody on a network can read along: a socket, this machine, or TLS.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        let Target::Plain(uri) = &self.target else { return true };
+        let host = uri.host().unwrap_or_default();
+        // A URI has an IPv6 address in brackets.
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+    }
+
     /// As it was given.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -229,6 +240,23 @@ mod tests {
             "ftp://a:1",
         ] {
             assert_eq!(Address::parse(text), Err(InvalidAddress::Form(text.to_owned())));
+        }
+    }
+
+    #[test]
+    fn only_plaintext_beyond_this_machine_can_be_read() {
+        let is_private = |text| Address::parse(text).unwrap().is_private();
+        for text in [
+            "unix:/a.sock",
+            "http://127.0.0.1:1",
+            "http://[::1]:1",
+            "http://localhost:1",
+            "https://gateway:4319",
+        ] {
+            assert!(is_private(text), "{text}");
+        }
+        for text in ["http://gateway:4319", "http://10.0.0.1:4319/", "http://localhost.evil:1"] {
+            assert!(!is_private(text), "{text}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Sidetrail's protocol: code generated from `proto/`, and conversions to the CloudTrail record.
 //!
-//! [`ingest::v1`] is how events get from an application to a collector; [`spool::v1`] is what a collector keeps on disk.
+//! [`ingest::v1`] is how events get from an application to a collector, [`gateway::v1`] how they get from there to another
+//! one; [`spool::v1`] is what a collector keeps on disk.
 //! The generated files are committed under `src/gen`; `cargo xtask codegen` writes them, the test run proves them
 //! current. Nobody needs protoc.
 //!
@@ -27,6 +28,19 @@ pub mod ingest {
         include!("gen/sidetrail.ingest.v1.rs");
 
         /// What a sender puts into `Hello.protocol_version`, and all that a collector of this version takes.
+        pub const PROTOCOL_VERSION: u32 = 1;
+    }
+}
+
+/// From a collector to a gateway.
+pub mod gateway {
+    /// Version 1, the only one.
+    #[allow(missing_docs, clippy::all, clippy::allow_attributes, reason = "generated")]
+    #[expect(clippy::allow_attributes_without_reason, reason = "generated")]
+    pub mod v1 {
+        include!("gen/sidetrail.gateway.v1.rs");
+
+        /// What a collector puts into `protocol_version`, and all that a gateway of this version takes.
         pub const PROTOCOL_VERSION: u32 = 1;
     }
 }

@@ -89,6 +89,7 @@ impl Writer {
             source: SOURCE,
             service: "shop".to_owned(),
             instance: "shop-1".to_owned(),
+            collector: None,
             first: self.next,
             last: self.next + records + 1,
             recorded: records,

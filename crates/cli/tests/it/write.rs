@@ -53,6 +53,7 @@ pub(crate) fn archive() -> Archive {
         let chain =
             Chain { collector: Id([0xc0; 16]), trail: Trail::new("default").unwrap(), index, previous };
         let source = Source {
+            collector: None,
             source: Id([0x51; 16]),
             service: "shop".to_owned(),
             instance: "shop-1".to_owned(),

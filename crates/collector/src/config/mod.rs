@@ -1,5 +1,6 @@
 //! The configuration file: YAML, every key known, every value checked before anything is opened.
 
+mod gateway;
 mod lint;
 mod listen;
 mod peer;
@@ -16,6 +17,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sidetrail_archive::key::{Account, Region};
 
+pub use gateway::{Forwarders, Gateway, GatewayTls};
 pub use listen::{Limits, Listen, SocketMode, SocketPeers, Tls};
 pub use peer::{InvalidPattern, Names, PeerPattern, is_spiffe_id};
 pub(crate) use protection::is_encryption;
@@ -48,6 +50,10 @@ pub struct Config {
     /// Where they go. At least one, at most five.
     #[schemars(length(min = 1, max = 5))]
     pub trails: Vec<TrailConfig>,
+    /// Another collector, which ships for this one.
+    pub gateway: Option<Gateway>,
+    /// Collectors that this one ships for.
+    pub forwarders: Option<Forwarders>,
     /// How long a shutdown may take to ship what is in the spool, e.g. `25s`. What is left is shipped after the next
     /// start.
     #[serde(default = "default_shutdown_timeout")]
@@ -199,8 +205,15 @@ impl Config {
                 let problem = format!("{} is the name of an earlier trail", trail.name);
                 problems.push(ConfigError::Value { field: format!("trails[{index}].name"), problem });
             }
-            problems.extend(trail.check(&format!("trails[{index}]")).err());
+            let at = format!("trails[{index}]");
+            problems.extend(trail.check(&at).err());
+            if trail.forwards() && self.gateway.is_none() {
+                let problem = "is gateway, and there is none".to_owned();
+                problems.push(ConfigError::Value { field: format!("{at}.destination"), problem });
+            }
         }
+        problems.extend(self.gateway.as_ref().and_then(|gateway| gateway.endpoint().err()));
+        problems.extend(self.forwarders.as_ref().and_then(|them| them.check().err()));
         problems.extend(self.selectors().err());
         problems
     }
@@ -271,6 +284,16 @@ trails: [{ name: default, destination: s3://audit/logs }]
     }
 
     #[test]
+    fn plaintext_beyond_loopback_is_asked_for_by_name() {
+        let gateway = "region: r\ngateway: { endpoint: 'http://g:1', plaintext: true }\nforwarders: {}";
+        let yaml = MINIMAL.replace("region: eu-west-1", gateway).replace("s3://audit/logs", "gateway");
+        let config: Config = serde_norway::from_str(&yaml).unwrap();
+        config.check().unwrap();
+        assert!(config.trails[0].forwards());
+        assert_eq!(config.forwarders.unwrap().max, 256);
+    }
+
+    #[test]
     fn errors_name_the_key() {
         let with = |from: &str, to: &str| error(&MINIMAL.replace(from, to));
         for (from, to, expected) in [
@@ -314,6 +337,28 @@ trails: [{ name: default, destination: s3://audit/logs }]
                 "intents.grace is 900ms, allowed are 1s",
             ),
             ("region: eu-west-1", "region: r\nintents: { garce: 2s }", "garce"),
+            ("s3://audit/logs", "gateway", "trails[0].destination is gateway, and there is none"),
+            (
+                "region: eu-west-1",
+                "region: r\nforwarders: { max: 0 }",
+                "forwarders.max is 0, allowed are 1 to 1024",
+            ),
+            ("region: eu-west-1", "region: r\nforwarders: { parcels: 1MiB }", "forwarders.parcels is 1"),
+            (
+                "region: eu-west-1",
+                "region: r\ngateway: { endpoint: 'https://g:1' }",
+                "gateway.endpoint \"https://g:1\" needs a CA, a client certificate and its key",
+            ),
+            (
+                "destination: s3://audit/logs }]",
+                "destination: gateway, selectors: { event_selectors: [{ ReadWriteType: All }] } }]",
+                "trails[0].selectors are for trails with a bucket",
+            ),
+            (
+                "region: eu-west-1",
+                "region: r\ngateway: { endpoint: 'http://g:1' }",
+                "gateway.endpoint \"http://g:1\" is not on this machine",
+            ),
             (
                 "trails: [",
                 "trails: [{ name: default, destination: /a }, ",

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use sidetrail_archive::key::Trail;
 
 use super::protection::{Encryption, ObjectLock};
-use super::{ConfigError, SelectorsConfig, range};
+use super::{ConfigError, SelectorsConfig, range, wrong};
 
 /// One trail: which bucket, and how it is filled.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -18,7 +18,8 @@ pub struct TrailConfig {
     /// Name of the trail: 3 to 128 letters, digits and `._-`. It is part of the evidence, so it stays.
     #[schemars(with = "String", regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{1,126}[A-Za-z0-9]$"))]
     pub name: Trail,
-    /// A local directory, or `s3://bucket` or `s3://bucket/prefix` with the usual `AWS_*` variables.
+    /// A local directory, or `s3://bucket` or `s3://bucket/prefix` with the usual `AWS_*` variables. Or `gateway`: then
+    /// events are forwarded to another collector, that of `gateway`, and the rest of this is not looked at.
     pub destination: String,
     /// When a log file is finished.
     #[serde(default)]
@@ -53,8 +54,19 @@ impl Default for Rotate {
 }
 
 impl TrailConfig {
+    /// Whether it goes to another collector, and not to a bucket.
+    #[must_use]
+    pub fn forwards(&self) -> bool {
+        self.destination == "gateway"
+    }
+
     /// Checks what the types cannot. `at` is where in the configuration this is, e.g. `trails[0]`.
     pub(super) fn check(&self, at: &str) -> Result<(), ConfigError> {
+        if self.forwards() && self.selectors.is_some() {
+            let problem =
+                "are for trails with a bucket: what is forwarded is selected by the gateway's trails";
+            return wrong(&format!("{at}.selectors"), problem.to_owned());
+        }
         if let Some(lock) = &self.object_lock {
             lock.check(at, &self.destination)?;
         }

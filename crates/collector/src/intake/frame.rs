@@ -150,7 +150,7 @@ impl Draft {
         let (time, taken) = write(&mut self.body).inspect_err(|_| self.body.truncate(start))?;
         if taken.by_none() {
             self.body.truncate(start);
-            self.selection.filtered();
+            self.selection.filtered(1);
             return Ok(());
         }
         let seconds = time.map_or(unix_ms.div_euclid(1000), EventTime::unix_seconds);
@@ -252,6 +252,7 @@ impl Draft {
             assigned: self.assigned,
             ended: self.ended,
             selection: self.selection.finish(),
+            ..FrameMeta::default()
         };
         Ok(Frame { meta: meta.encode_to_vec(), body, last_sequence, room: self.room })
     }

@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 pub(crate) use complete::Completion;
+pub(crate) use render::event_time;
 #[cfg(test)]
 pub(crate) use {emitter::frame as incomplete_frame, frame::Sender, render::Renderer};
 
@@ -56,7 +57,8 @@ pub(crate) struct Shared {
     /// Set when the spool has failed for good: the collector has to be started anew.
     pub(crate) failed: CancellationToken,
     sessions: Sessions,
-    tasks: TaskTracker,
+    /// What ends in order before the collector does: streams, of collectors that forward too.
+    pub(crate) tasks: TaskTracker,
     /// How long a source may be away, milliseconds.
     grace_ms: AtomicU64,
 }
@@ -103,6 +105,10 @@ impl Intake {
         self.0.environment.unix_ms()
     }
 
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.0)
+    }
+
     /// Set once nothing more is taken.
     pub(crate) fn closing(&self) -> &CancellationToken {
         &self.0.closing
@@ -122,7 +128,7 @@ impl Shared {
     }
 
     /// The spool did not take a frame: says so to those whom it concerns beside the one who made it.
-    fn not_taken(&self, error: &Error) {
+    pub(crate) fn not_taken(&self, error: &Error) {
         match error.kind() {
             Kind::Wait => {
                 if matches!(error, Error::Full { .. } | Error::DiskFull { .. }) {

@@ -232,12 +232,6 @@ fn unfit(error: InvalidCall) -> Unfit {
 /// Checks a complete record without touching it: one JSON object within CloudTrail's limit. Gives its text, and its time
 /// if it has one in CloudTrail's layout.
 fn check_record(text: &[u8]) -> Result<(&str, Option<EventTime>), String> {
-    #[derive(Deserialize)]
-    struct Peek<'a> {
-        #[serde(rename = "eventTime", borrow)]
-        event_time: Option<&'a serde_json::value::RawValue>,
-    }
-
     if text.len() > limits::MAX_RECORD {
         return Err(format!("is {} bytes, the limit is {}", text.len(), limits::MAX_RECORD));
     }
@@ -245,9 +239,20 @@ fn check_record(text: &[u8]) -> Result<(&str, Option<EventTime>), String> {
     if !text.starts_with('{') {
         return Err("is not a JSON object".to_owned());
     }
-    let peek: Peek<'_> =
-        serde_json::from_str(text).map_err(|error| format!("is not a JSON object: {error}"))?;
-    Ok((text, peek.event_time.and_then(|time| serde_json::from_str(time.get()).ok())))
+    let time = event_time(text).map_err(|error| format!("is not a JSON object: {error}"))?;
+    Ok((text, time))
+}
+
+/// The time of a record, if it has one in CloudTrail's layout.
+pub(crate) fn event_time(record: &str) -> serde_json::Result<Option<EventTime>> {
+    #[derive(Deserialize)]
+    struct Peek<'a> {
+        #[serde(rename = "eventTime", borrow)]
+        event_time: Option<&'a serde_json::value::RawValue>,
+    }
+
+    let peek: Peek<'_> = serde_json::from_str(record)?;
+    Ok(peek.event_time.and_then(|time| serde_json::from_str(time.get()).ok()))
 }
 
 #[cfg(test)]

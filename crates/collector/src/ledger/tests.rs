@@ -261,3 +261,54 @@ fn what_a_source_says_of_itself_is_kept() {
     restored.restore(&snapshot).unwrap();
     assert_eq!(restored.totals().missing, 9);
 }
+
+fn forwarded(source: u8, first: u64, last: u64) -> Vec<u8> {
+    frame(source, first, last, |meta| meta.collector = vec![7; 16].into())
+}
+
+/// A sender that went from one collector to another comes by way of both, in any order.
+#[test]
+fn what_is_forwarded_comes_in_any_order_and_once() {
+    let mut ledger = SharedLedger::default();
+    for (first, last) in [(11, 20), (1, 5), (31, 40)] {
+        assert_eq!(ledger.check(&forwarded(1, first, last), 0), Verdict::Accept, "{first}");
+        ledger.apply(&forwarded(1, first, last), 0);
+    }
+    let check = |ledger: &SharedLedger| {
+        assert_eq!(ledger.check(&forwarded(1, 12, 20), 0), Verdict::AlreadyHave);
+        assert_eq!(ledger.check(&forwarded(1, 1, 5), 0), Verdict::AlreadyHave);
+        assert_eq!(ledger.check(&forwarded(1, 6, 10), 0), Verdict::Accept, "from the middle");
+        assert!(matches!(ledger.check(&forwarded(1, 4, 10), 0), Verdict::Refuse(_)), "in part");
+        assert_eq!(ledger.missing(Id([1; 16]), 1, 50), [(6, 10), (21, 30), (41, 50)]);
+        let overlapping = frame(1, 4, 10, |meta| {
+            meta.collector = vec![7; 16].into();
+            meta.overlaps = true;
+        });
+        assert_eq!(ledger.check(&overlapping, 0), Verdict::Accept, "nothing is lost");
+        assert_eq!(ledger.last_sequence(Id([1; 16])), 5, "up to where an application is acked");
+    };
+    check(&ledger);
+    let mut snapshot = Vec::new();
+    ledger.snapshot(&mut snapshot);
+    let mut restored = SharedLedger::default();
+    restored.restore(&snapshot).unwrap();
+    check(&restored);
+
+    ledger.apply(&forwarded(1, 6, 10), 0);
+    assert_eq!(ledger.last_sequence(Id([1; 16])), 20);
+    ledger.apply(&meta(1, 21, 22), 0);
+    assert_eq!(ledger.last_sequence(Id([1; 16])), 22, "the sender came itself");
+    assert!(matches!(
+        ledger.check(&frame(1, 60, 61, |meta| meta.collector = vec![7].into()), 0),
+        Verdict::Refuse(_)
+    ));
+}
+
+/// Recovery of a damaged log: frames are missing, and the sender must not wait for acks of what it has let go.
+#[test]
+fn damage_takes_back_no_ack() {
+    let mut ledger = SharedLedger::default();
+    ledger.apply(&meta(1, 1, 3), 0);
+    ledger.apply(&meta(1, 7, 9), 0);
+    assert_eq!(ledger.last_sequence(Id([1; 16])), 9);
+}

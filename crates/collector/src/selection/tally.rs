@@ -48,9 +48,9 @@ impl Tally {
         }
     }
 
-    /// An event that nobody takes.
-    pub(crate) fn filtered(&mut self) {
-        self.filtered += 1;
+    /// Events that nobody takes.
+    pub(crate) fn filtered(&mut self, count: u64) {
+        self.filtered = self.filtered.saturating_add(count);
     }
 
     /// Whether the frame should end, lest this outgrows its meta.

@@ -30,7 +30,7 @@ fn meta(choosers: &Arc<Choosers>, records: &[(Taken, usize)]) -> FrameMeta {
     let (mut count, mut size) = (0, 0);
     for (index, (taken, length)) in records.iter().enumerate() {
         if taken.by_none() {
-            tally.filtered();
+            tally.filtered(1);
             continue;
         }
         tally.record(*taken, *length, i64::try_from(index).unwrap());

@@ -170,6 +170,11 @@ fn away(key: &str) -> DestinationError {
     DestinationError::Confirm { key: key.to_owned(), store: "simulated".to_owned(), source }
 }
 
+fn not_found(key: &str) -> DestinationError {
+    let source = object_store::Error::NotFound { path: key.to_owned(), source: "not there".into() };
+    DestinationError::Confirm { key: key.to_owned(), store: "simulated".to_owned(), source }
+}
+
 impl Destination for Store {
     fn create(&self, key: &str, bytes: &Bytes) -> Result<Put, DestinationError> {
         let mut state = self.state();
@@ -200,7 +205,10 @@ impl Destination for Store {
     fn read(&self, key: &str, _limit: usize) -> Result<Bytes, DestinationError> {
         let mut state = self.state();
         let answered = state.request(false) == Fate::Answered;
-        state.objects.get(key).filter(|_| answered).cloned().ok_or_else(|| away(key))
+        if !answered {
+            return Err(away(key));
+        }
+        state.objects.get(key).cloned().ok_or_else(|| not_found(key))
     }
 }
 

@@ -183,6 +183,7 @@ impl Batch {
     fn cover(&mut self, source: Id, meta: FrameMeta, cut: &Cut) {
         if let Some(range) = self.latest.get(&source).and_then(|index| self.ranges.get_mut(*index))
             && range.last + 1 == meta.first_sequence
+            && range.collector == source_id(&meta.collector)
         {
             range.last = meta.last_sequence;
             range.recorded += cut.recorded;
@@ -197,6 +198,7 @@ impl Batch {
             source,
             service: meta.service,
             instance: meta.instance,
+            collector: source_id(&meta.collector),
             first: meta.first_sequence,
             last: meta.last_sequence,
             recorded: cut.recorded,

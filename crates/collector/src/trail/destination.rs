@@ -6,6 +6,7 @@ use bytes::Bytes;
 use sidetrail_archive::store::{self, Put, Store, StoreError};
 use sidetrail_wire::spool::v1::Unlocked;
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::protection::{Wanted, Watch};
@@ -17,6 +18,9 @@ pub(crate) enum DestinationError {
     Store(#[from] StoreError),
     #[error("could not confirm {key} in {store}")]
     Confirm { key: String, store: String, source: object_store::Error },
+    /// The collector ends, and does not wait for it any more.
+    #[error("gave up on {store}")]
+    GivenUp { store: String },
     /// The store said yes and has something else.
     #[error("{key} in {store} has {found} bytes, stored were {expected}")]
     Size { key: String, store: String, found: u64, expected: u64 },
@@ -31,7 +35,7 @@ impl DestinationError {
         match self {
             Self::Store(error) => error.is_not_found(),
             Self::Confirm { source, .. } => matches!(source, object_store::Error::NotFound { .. }),
-            Self::Size { .. } | Self::Changed { .. } => false,
+            Self::Size { .. } | Self::Changed { .. } | Self::GivenUp { .. } => false,
         }
     }
 
@@ -46,6 +50,7 @@ impl DestinationError {
             Self::Store(error) => error.failure(),
             Self::Confirm { source, .. } => store::Failure::of(source),
             Self::Size { .. } | Self::Changed { .. } => store::Failure::Conflict,
+            Self::GivenUp { .. } => store::Failure::Unreachable,
         }
     }
 }
@@ -86,16 +91,28 @@ pub(crate) struct StoreDestination {
     store: Store,
     runtime: Handle,
     wanted: Wanted,
+    /// Ends requests, also those that are under way.
+    give_up: CancellationToken,
     /// Looks at the bucket for as long as it is shipped to.
-    _watch: AbortOnDropHandle<()>,
+    watch: Option<AbortOnDropHandle<()>>,
     /// The store takes a second create for an overwrite.
     overwrites: AtomicBool,
 }
 
 impl StoreDestination {
-    pub(super) fn new(store: Store, runtime: Handle, wanted: Wanted, watch: Watch) -> Self {
-        let _watch = AbortOnDropHandle::new(runtime.spawn(watch.run()));
-        Self { store, runtime, wanted, _watch, overwrites: AtomicBool::new(false) }
+    pub(crate) fn new(store: Store, runtime: Handle, wanted: Wanted, give_up: CancellationToken) -> Self {
+        Self { store, runtime, wanted, give_up, watch: None, overwrites: AtomicBool::new(false) }
+    }
+
+    /// Has the bucket looked at, too.
+    pub(super) fn watched(mut self, watch: Watch) -> Self {
+        self.watch = Some(AbortOnDropHandle::new(self.runtime.spawn(watch.run())));
+        self
+    }
+
+    fn wait<T>(&self, request: impl Future<Output = T>) -> Result<T, DestinationError> {
+        let given_up = || DestinationError::GivenUp { store: self.store.name().to_owned() };
+        self.runtime.block_on(self.give_up.run_until_cancelled(request)).ok_or_else(given_up)
     }
 }
 
@@ -122,18 +139,19 @@ fn looking(
 
 impl Destination for StoreDestination {
     fn create(&self, key: &str, bytes: &Bytes) -> Result<Put, DestinationError> {
-        let put = || self.runtime.block_on(self.store.put_create(key, bytes.clone()));
+        let put = || Ok(self.wait(self.store.put_create(key, bytes.clone()))??);
         if !self.overwrites.load(Ordering::Relaxed) {
-            return Ok(put()?);
+            return put();
         }
-        looking(|limit| self.read(key, limit), || Ok(put()?), bytes)?.ok_or_else(|| {
-            DestinationError::Changed { key: key.to_owned(), store: self.store.name().to_owned() }
+        looking(|limit| self.read(key, limit), put, bytes)?.ok_or_else(|| DestinationError::Changed {
+            key: key.to_owned(),
+            store: self.store.name().to_owned(),
         })
     }
 
     fn lock(&self, key: &str, created_unix_s: i64) -> Result<Option<Unlocked>, DestinationError> {
         let Some(lock) = self.wanted.lock(created_unix_s, None) else { return Ok(None) };
-        match self.runtime.block_on(self.store.lock(key, lock)) {
+        match self.wait(self.store.lock(key, lock))? {
             Ok(()) => Ok(None),
             Err(error) if self.wanted.object_lock.as_ref().is_some_and(|lock| lock.require) => {
                 Err(error.into())
@@ -148,7 +166,7 @@ impl Destination for StoreDestination {
     fn lock_again(&self, unlocked: &Unlocked) -> Result<(), DestinationError> {
         // Where nothing is to be locked any more, nothing waits for it.
         let Some(lock) = self.wanted.lock(0, Some(unlocked.retain_until_unix_s)) else { return Ok(()) };
-        match self.runtime.block_on(self.store.lock(&unlocked.key, lock)) {
+        match self.wait(self.store.lock(&unlocked.key, lock))? {
             Err(error) if !error.is_not_found() => Err(error.into()),
             _ => Ok(()),
         }
@@ -168,7 +186,7 @@ impl Destination for StoreDestination {
 
     fn confirm(&self, key: &str, size: u64) -> Result<(), DestinationError> {
         let (key, store) = (key.to_owned(), self.store.name().to_owned());
-        match self.runtime.block_on(self.store.size(&key)) {
+        match self.wait(self.store.size(&key))? {
             Ok(found) if found == size => Ok(()),
             Ok(found) => Err(DestinationError::Size { key, store, found, expected: size }),
             Err(source) => Err(DestinationError::Confirm { key, store, source }),
@@ -176,7 +194,7 @@ impl Destination for StoreDestination {
     }
 
     fn read(&self, key: &str, limit: usize) -> Result<Bytes, DestinationError> {
-        Ok(self.runtime.block_on(self.store.get(key, limit))?)
+        Ok(self.wait(self.store.get(key, limit))??)
     }
 }
 

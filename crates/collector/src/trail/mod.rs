@@ -3,6 +3,7 @@
 mod batch;
 mod conflict;
 mod destination;
+mod forward;
 mod open;
 mod protection;
 mod quarantine;
@@ -10,13 +11,14 @@ mod receipts;
 mod roster;
 mod shipper;
 mod state;
+mod window;
 mod worker;
 
-#[cfg(test)]
-pub(crate) use destination::{Destination, DestinationError};
-pub(crate) use open::{Opener, forget_others};
+pub(crate) use destination::{Destination, DestinationError, StoreDestination};
+pub(crate) use open::{Opener, forget_others, open_store};
+pub(crate) use protection::Wanted;
 pub(crate) use roster::{Roster, Wakers};
-pub(crate) use shipper::{Shipped, failure_kinds};
+pub(crate) use shipper::{MAX_STORED_LOG, Shipped, failure_kinds};
 #[cfg(test)]
 pub(crate) use shipper::{Shipper, Step, Trail};
 pub(crate) use state::Counts;

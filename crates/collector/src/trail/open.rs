@@ -8,17 +8,20 @@ use bytes::Bytes;
 use sidetrail_archive::key::{Account, Home, Id, Region};
 use sidetrail_archive::manifest::PublishedKey;
 use sidetrail_archive::store::Store;
-use sidetrail_spool::Committer;
+use sidetrail_spool::{Committer, Position, Reader};
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use super::destination::StoreDestination;
+use super::forward::{Forwarder, Forwarding};
 use super::protection::{Wanted, Watch};
 use super::shipper::{Shipper, Trail};
 use super::state::{Progress, StateError};
-use super::worker::{Surroundings, Worker};
+use super::worker::{Next, Surroundings, Worker};
 use crate::StartError;
-use crate::config::{Config, TrailConfig, is_encryption};
+use crate::config::{Config, Gateway, TrailConfig, is_encryption};
 use crate::environment::Environment;
+use crate::gateway::{HandOver, handover};
 use crate::identity;
 use crate::ledger::SharedLedger;
 use crate::metrics::Metrics;
@@ -38,16 +41,25 @@ pub(crate) struct Opener {
     pub(crate) ledger: SharedLedger,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) environment: Arc<dyn Environment>,
+    /// As of the start.
+    pub(crate) gateway: Option<Gateway>,
+    /// Ends requests to every store: a shutdown has no time left for them.
+    pub(crate) give_up: CancellationToken,
 }
 
-/// A trail whose destination and key can be used. Nothing is written yet.
+/// A trail that can be run. Nothing is written yet.
 pub(crate) struct Prepared {
-    trail: Trail,
-    destination: StoreDestination,
     name: String,
+    /// What signs, for a trail that does.
     key: String,
-    /// The destination by name.
+    /// Where it goes.
     place: String,
+    way: Way,
+}
+
+enum Way {
+    Ships(Box<Next<StoreDestination>>),
+    Forwards(Box<Forwarding>),
 }
 
 impl Prepared {
@@ -56,34 +68,31 @@ impl Prepared {
         &self.key
     }
 
-    /// Makes a running trail of this name go on as this.
+    /// Makes a running trail of this name go on as this. What a trail that forwards needs does not change while it runs.
     pub(crate) fn take_over(self, worker: &Worker) {
-        tracing::info!(
-            trail = self.name,
-            destination = self.place,
-            key = self.key,
-            "trail changes after the batch that it is at"
-        );
-        worker.change(self.trail, self.destination);
+        let Self { name, key, place, way } = self;
+        if let Way::Ships(next) = way {
+            let (trail, destination) = (name, place);
+            tracing::info!(trail, destination, key, "trail changes after the batch that it is at");
+            worker.change(*next);
+        }
     }
 }
 
 impl Opener {
-    /// Opens the destination and the key of a trail.
+    /// Opens what a trail needs: destination and key, or the way to the gateway.
     pub(crate) fn prepare(&self, config: &TrailConfig) -> Result<Prepared, StartError> {
+        if config.forwards() { self.prepare_to_forward(config) } else { self.prepare_to_ship(config) }
+    }
+
+    fn prepare_to_ship(&self, config: &TrailConfig) -> Result<Prepared, StartError> {
         let name = config.name.to_string();
-        // What the configuration says of encryption takes the place of the variables for it, all of them.
-        let env = |variable: &str| match &config.encryption {
-            Some(encryption) if is_encryption(variable) => encryption.variable(variable),
-            _ => std::env::var(variable).ok(),
-        };
-        let store = Store::open_or_create(&config.destination, &env)
-            .map_err(|source| StartError::Destination { trail: name.clone(), source })?;
+        let store = open_store(config)?;
         let signer = identity::signer(&self.directory, config.key.as_deref())?;
         let home = Home::new(store.prefix().cloned(), self.account.clone());
-        let (key, object) = PublishedKey::seal(home.clone(), &*signer)
+        let (public_key, object) = PublishedKey::seal(home.clone(), &*signer)
             .map_err(|source| StartError::PublicKey { trail: name.clone(), source })?;
-        let key_id = signer.key_id().to_string();
+        let key = signer.key_id().to_string();
         let trail = Trail {
             name: config.name.clone(),
             home,
@@ -91,11 +100,10 @@ impl Opener {
             collector: self.collector,
             rotate: config.rotate.clone(),
             signer,
-            public_key: (key, Bytes::from(object)),
+            public_key: (public_key, Bytes::from(object)),
         };
         let place = store.name().to_owned();
-        let wanted =
-            Wanted { object_lock: config.object_lock.clone(), encryption: config.encryption.clone() };
+        let wanted = Wanted::of(config);
         let watch = Watch {
             trail: name.clone(),
             store: store.clone(),
@@ -104,8 +112,35 @@ impl Opener {
             metrics: self.metrics.trail(&name),
             environment: Arc::clone(&self.environment),
         };
-        let destination = StoreDestination::new(store, Handle::current(), wanted, watch);
-        Ok(Prepared { trail, destination, name, key: key_id, place })
+        let runtime = Handle::current();
+        let destination = StoreDestination::new(store, runtime.clone(), wanted, self.give_up.clone());
+        let destination = destination.watched(watch);
+        let gateway = self.gateway.as_ref().map(Gateway::endpoint).transpose()?.map(|endpoint| {
+            let destination = config.destination.clone();
+            Box::new(handover::Remote { endpoint, destination, runtime }) as Box<dyn HandOver>
+        });
+        let way = Way::Ships(Box::new(Next { trail, destination, gateway }));
+        Ok(Prepared { name, key, place, way })
+    }
+
+    fn prepare_to_forward(&self, config: &TrailConfig) -> Result<Prepared, StartError> {
+        let name = config.name.to_string();
+        let Some(gateway) = &self.gateway else {
+            let reason = "it forwards, and there is no gateway".to_owned();
+            return Err(StartError::Trail { trail: name, reason });
+        };
+        let endpoint = gateway.endpoint()?;
+        let place = endpoint.as_str().to_owned();
+        let way = Way::Forwards(Box::new(Forwarding {
+            trail: config.name.clone(),
+            account: self.account.clone(),
+            region: self.region.clone(),
+            collector: self.collector,
+            endpoint,
+            metrics: self.metrics.gateway.trail(&name),
+            runtime: Handle::current(),
+        }));
+        Ok(Prepared { name, key: String::new(), place, way })
     }
 
     /// Goes on with a trail, or begins it at the end of the log, while nothing else runs.
@@ -144,25 +179,64 @@ impl Opener {
     }
 
     fn run(&self, prepared: Prepared, progress: Result<Progress, StateError>) -> Result<Worker, StartError> {
-        let Prepared { trail, destination, name, key, place } = prepared;
-        let progress = progress
-            .map_err(|error| StartError::Trail { trail: name.clone(), reason: crate::chain(&error) })?;
+        let Prepared { name, key, place, way } = prepared;
+        let cannot = |reason: String| StartError::Trail { trail: name.clone(), reason };
+        let progress = progress.map_err(|error| cannot(crate::chain(&error)))?;
         let queued = progress.queued(self.ledger.totals().accepted);
-        tracing::info!(trail = name, destination = place, key, queued, "trail opened");
-        let readers = {
-            let committer = self.committer.clone();
-            Box::new(move |position| committer.reader(position))
+        let (cursors, readers, surroundings) =
+            (self.committer.cursors(), self.readers(), self.surroundings(&name));
+        let worker = match way {
+            Way::Ships(next) => {
+                if progress.is_forwarding() {
+                    let reason = "the gateway may have events that are in the spool too; forward once more, until a \
+                                  shutdown says drained, before it ships itself";
+                    return Err(cannot(reason.to_owned()));
+                }
+                let Next { trail, destination, gateway } = *next;
+                let shipper = Shipper::new(trail, destination, cursors, readers, progress);
+                Worker::start(shipper, Surroundings { gateway, ..surroundings })
+            }
+            Way::Forwards(forwarding) => {
+                if progress.plan().map_err(cannot)?.is_some() {
+                    let reason = "a batch is under way to its bucket; ship once more, until a shutdown says drained, \
+                                  before it forwards";
+                    return Err(cannot(reason.to_owned()));
+                }
+                Worker::spawn(move |signal, _| {
+                    Forwarder::new(*forwarding, cursors, readers, progress, surroundings, signal).run()
+                })
+            }
         };
-        let shipper = Shipper::new(trail, destination, self.committer.cursors(), readers, progress);
+        tracing::info!(trail = name, destination = place, key, queued, "trail opened");
+        worker.map_err(StartError::Thread)
+    }
+
+    fn readers(&self) -> Box<dyn Fn(Position) -> Reader + Send> {
+        let committer = self.committer.clone();
+        Box::new(move |position| committer.reader(position))
+    }
+
+    fn surroundings(&self, name: &str) -> Surroundings {
         let (ledger, release) = (self.ledger.clone(), self.committer.clone());
-        let surroundings = Surroundings {
+        Surroundings {
             environment: Arc::clone(&self.environment),
-            metrics: self.metrics.trail(&name),
+            metrics: self.metrics.trail(name),
             accepted: Box::new(move || ledger.totals().accepted),
             shipped: Box::new(move || release.release()),
-        };
-        Worker::start(shipper, surroundings).map_err(StartError::Thread)
+            gateway: None,
+        }
     }
+}
+
+/// Opens the store of a trail that ships.
+pub(crate) fn open_store(config: &TrailConfig) -> Result<Store, StartError> {
+    // What the configuration says of encryption takes the place of the variables for it, all of them.
+    let env = |variable: &str| match &config.encryption {
+        Some(encryption) if is_encryption(variable) => encryption.variable(variable),
+        _ => std::env::var(variable).ok(),
+    };
+    Store::open_or_create(&config.destination, &env)
+        .map_err(|source| StartError::Destination { trail: config.name.to_string(), source })
 }
 
 /// A trail that is not in the configuration any more must not hold back the spool for ever, and nobody knows any more

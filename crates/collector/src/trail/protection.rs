@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use sidetrail_archive::key::KeyObjectKey;
 use sidetrail_archive::store::{Expiry, Inspected, Lock, Mode, Protected, Store, StoreError};
 
-use crate::config::{Encryption, LockMode, ObjectLock};
+use crate::config::{Encryption, LockMode, ObjectLock, TrailConfig};
 use crate::environment::Environment;
 use crate::metrics::TrailMetrics;
 
@@ -28,6 +28,10 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
+    pub(crate) fn of(config: &TrailConfig) -> Self {
+        Self { object_lock: config.object_lock.clone(), encryption: config.encryption.clone() }
+    }
+
     fn is_nothing(&self) -> bool {
         self.object_lock.is_none() && self.encryption.is_none()
     }

@@ -72,6 +72,12 @@ impl Roster {
                     "it was removed a moment ago and still ships what had come until then".to_owned();
                 return Err(StartError::Trail { trail: name, reason });
             }
+            let running = self.running.iter().find(|running| running.config.name == config.name);
+            if running.is_some_and(|running| running.config.forwards() != config.forwards()) {
+                let reason =
+                    "it cannot begin or cease to forward while it runs: that needs a restart".to_owned();
+                return Err(StartError::Trail { trail: name, reason });
+            }
             Ok((config.clone(), self.opener.prepare(config)?))
         });
         plan.collect::<Result<_, _>>().map(Plan)
@@ -119,6 +125,12 @@ impl Roster {
         for leaving in ended {
             self.forget(leaving);
         }
+    }
+
+    /// Gives up on the stores: what they have not taken is left to the gateway.
+    pub(crate) fn hand_over(&self) {
+        self.workers().for_each(Worker::hand_over);
+        self.opener.give_up.cancel();
     }
 
     /// Trails that wait for a batch to be stored before they change, and those that are leaving.

@@ -28,9 +28,10 @@ use super::destination::{Destination, DestinationError};
 use super::state::{Counts, Plan, Progress};
 use super::{conflict, quarantine};
 use crate::config::Rotate;
+use crate::gateway::HandOverError;
 
 /// A stored log file is no larger than its content may be, but for what gzip adds to what does not compress.
-const MAX_STORED_LOG: usize = 51_000_000;
+pub(crate) const MAX_STORED_LOG: usize = 51_000_000;
 
 /// What stays the same over all batches of a trail.
 pub(crate) struct Trail {
@@ -64,6 +65,8 @@ pub(crate) enum ShipError {
     Quarantine(#[from] serde_json::Error),
     #[error("the plan of the batch is damaged: {0}")]
     Plan(String),
+    #[error("cannot hand over")]
+    HandOver(#[from] HandOverError),
 }
 
 impl ShipError {
@@ -77,18 +80,20 @@ impl ShipError {
             Self::Destination(error) => error.failure().name(),
             Self::Conflict { .. } => Failure::Conflict.name(),
             Self::Spool(_) => SPOOL,
+            Self::HandOver(_) => GATEWAY,
             Self::Frame(_) | Self::Log(_) | Self::Manifest(_) | Self::Plan(_) | Self::Quarantine(_) => BATCH,
         }
     }
 }
 
 /// Kinds of failures that are not the store's.
-const SPOOL: &str = "spool";
-const BATCH: &str = "batch";
+pub(super) const SPOOL: &str = "spool";
+pub(super) const BATCH: &str = "batch";
+pub(super) const GATEWAY: &str = "gateway";
 
 /// Every kind of failure.
 pub(crate) fn failure_kinds() -> impl Iterator<Item = &'static str> {
-    Failure::ALL.into_iter().map(Failure::name).chain([SPOOL, BATCH])
+    Failure::ALL.into_iter().map(Failure::name).chain([SPOOL, BATCH, GATEWAY])
 }
 
 /// What a step came to.
@@ -207,6 +212,14 @@ impl<D: Destination> Shipper<D> {
             self.publish_key(now_unix_ms.div_euclid(1000))?;
             self.key_published = true;
         }
+        match self.prepare(now_unix_ms, flush)? {
+            Some(idle) => Ok(idle),
+            None => self.store(),
+        }
+    }
+
+    /// Sees that there is a sealed batch; if none is due, says so.
+    fn prepare(&mut self, now_unix_ms: i64, flush: bool) -> Result<Option<Step>, ShipError> {
         if self.sealed.is_none() {
             let plan = match self.progress.plan().map_err(ShipError::Plan)? {
                 Some(plan) => {
@@ -215,12 +228,12 @@ impl<D: Destination> Shipper<D> {
                 }
                 None => match self.decide(now_unix_ms, flush)? {
                     Ok(plan) => plan,
-                    Err(until_unix_ms) => return Ok(Step::Idle { until_unix_ms }),
+                    Err(until_unix_ms) => return Ok(Some(Step::Idle { until_unix_ms })),
                 },
             };
             self.seal(plan)?;
         }
-        self.store()
+        Ok(None)
     }
 
     /// Publishes the public key that the manifests are checked with, before the first of them. Creating it once more where
@@ -375,7 +388,13 @@ impl<D: Destination> Shipper<D> {
             Err(error) => return Err(error),
         };
         let unlocked = lock(&self.destination, &sealed.manifest)?;
-        self.progress.complete(&self.cursors, sealed.end, sha256, sealed.counts, unlocked)?;
+        self.complete(sha256, unlocked)
+    }
+
+    /// The sealed batch is where it is to be: moves the cursor.
+    fn complete(&mut self, manifest: Sha256, unlocked: Vec<Unlocked>) -> Result<Step, ShipError> {
+        let Some(sealed) = &self.sealed else { return Ok(Step::Idle { until_unix_ms: None }) };
+        self.progress.complete(&self.cursors, sealed.end, manifest, sealed.counts, unlocked)?;
 
         let entry = sealed.manifest.log_file.as_ref();
         let shipped = Shipped {
@@ -503,5 +522,6 @@ fn put_manifest(
     Ok(Sha256::of(&bytes))
 }
 
+mod hand_over;
 #[cfg(test)]
 mod tests;

@@ -42,6 +42,13 @@ impl Counts {
         let Self { shipped, filtered, dropped, intents } = self;
         [shipped, filtered, dropped, intents].into_iter().fold(0, u64::saturating_add)
     }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.shipped = self.shipped.saturating_add(other.shipped);
+        self.filtered = self.filtered.saturating_add(other.filtered);
+        self.dropped = self.dropped.saturating_add(other.dropped);
+        self.intents = self.intents.saturating_add(other.intents);
+    }
 }
 
 /// The state cannot be used.
@@ -184,6 +191,41 @@ impl Progress {
     /// What the collector had accepted when the trail began.
     pub(super) fn base(&self) -> u64 {
         self.state.base
+    }
+
+    /// Frames after the cursor are about to be sent to a gateway.
+    pub(super) fn begin_forwarding(&mut self, cursors: &Cursors) -> Result<(), Error> {
+        if self.state.forwarding { Ok(()) } else { self.update(cursors, |next| next.state.forwarding = true) }
+    }
+
+    /// The gateway has nothing that the cursor is not past.
+    pub(super) fn end_forwarding(&mut self, cursors: &Cursors) -> Result<(), Error> {
+        if self.state.forwarding {
+            self.update(cursors, |next| next.state.forwarding = false)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether the gateway may have frames that the cursor is not past.
+    pub(super) fn is_forwarding(&self) -> bool {
+        self.state.forwarding
+    }
+
+    /// The gateway has everything up to `end` on disk: moves on.
+    pub(super) fn forwarded(
+        &mut self,
+        cursors: &Cursors,
+        end: Position,
+        counts: Counts,
+    ) -> Result<(), Error> {
+        let mut all = self.counts();
+        all.add(counts);
+        self.update(cursors, |next| {
+            next.position = end;
+            let Counts { shipped, filtered, dropped, intents } = all;
+            next.state = TrailState { shipped, filtered, dropped, intents, ..next.state.clone() };
+        })
     }
 
     pub(super) fn chain_index(&self) -> u64 {

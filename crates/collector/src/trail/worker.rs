@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 
 use sidetrail_spool::Position;
 
+use tokio::sync::Notify;
+
 use super::destination::{Destination, StoreDestination};
 use super::shipper::{Shipper, Step, Trail};
 use super::state::Progress;
 use crate::environment::Environment;
+use crate::gateway::HandOver;
 use crate::metrics::TrailMetrics;
 
 /// After the first failure; doubled with each further one.
@@ -27,31 +30,44 @@ const LOCK_EVERY_MS: i64 = 30_000;
 #[cfg(target_os = "linux")]
 const NICE: i32 = 10;
 
-/// Wakes, changes and ends a worker.
-struct Signal<D> {
+/// Wakes and ends a worker.
+#[derive(Debug, Default)]
+pub(super) struct Signal {
     state: Mutex<State>,
-    /// What the trail is to become between two batches.
-    next: Mutex<Option<(Trail, D)>>,
     changed: Condvar,
+    /// The same for a worker that waits for something else too.
+    changed_async: Notify,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct State {
+pub(super) struct State {
     /// There may be frames.
-    woken: bool,
+    pub(super) woken: bool,
     /// Ship what there is without waiting for its age, then end.
-    drain: bool,
+    pub(super) drain: bool,
+    /// Leave to the gateway what the store has not taken.
+    pub(super) hand_over: bool,
     /// End now. What is left is shipped after the next start.
-    stop: bool,
-    /// There is something in `next`.
+    pub(super) stop: bool,
+    /// There is something that the trail is to become.
     change: bool,
     /// Take nothing from here on.
-    end: Option<Position>,
+    pub(super) end: Option<Position>,
 }
+
+/// What a trail is to become between two batches.
+pub(crate) struct Next<D> {
+    pub(crate) trail: Trail,
+    pub(crate) destination: D,
+    pub(crate) gateway: Option<Box<dyn HandOver>>,
+}
+
+type Wish<D> = Arc<Mutex<Option<Next<D>>>>;
 
 /// A running trail.
 pub(crate) struct Worker<D = StoreDestination> {
-    signal: Arc<Signal<D>>,
+    signal: Arc<Signal>,
+    next: Wish<D>,
     thread: JoinHandle<Option<Progress>>,
 }
 
@@ -63,15 +79,25 @@ pub(crate) struct Surroundings {
     pub(crate) accepted: Box<dyn Fn() -> u64 + Send>,
     /// Called when a batch is in the store: segments may go.
     pub(crate) shipped: Box<dyn Fn() + Send>,
+    /// Who takes at shutdown what the store does not.
+    pub(crate) gateway: Option<Box<dyn HandOver>>,
 }
 
 impl<D: Destination + 'static> Worker<D> {
     pub(crate) fn start(shipper: Shipper<D>, surroundings: Surroundings) -> std::io::Result<Self> {
-        let signal =
-            Arc::new(Signal { state: Mutex::default(), next: Mutex::default(), changed: Condvar::new() });
-        let run = Run { shipper, surroundings, signal: Arc::clone(&signal), failures: 0, lock_at_unix_ms: 0 };
-        let thread = std::thread::Builder::new().name("trail".to_owned()).spawn(|| run.run())?;
-        Ok(Self { signal, thread })
+        Self::spawn(|signal, next| {
+            Run { shipper, surroundings, signal, next, failures: 0, lock_at_unix_ms: 0 }.run()
+        })
+    }
+
+    /// Starts a thread that heeds the signal it is given, and what it is to become.
+    pub(super) fn spawn(
+        run: impl FnOnce(Arc<Signal>, Wish<D>) -> Option<Progress> + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (signal, next) = (Arc::new(Signal::default()), Wish::default());
+        let given = (Arc::clone(&signal), Arc::clone(&next));
+        let thread = std::thread::Builder::new().name("trail".to_owned()).spawn(|| run(given.0, given.1))?;
+        Ok(Self { signal, next, thread })
     }
 
     /// Says that there are new frames.
@@ -82,8 +108,8 @@ impl<D: Destination + 'static> Worker<D> {
 
     /// Asks the worker to go on as another trail of the same name, once the batch that it has decided on is stored where
     /// it was to be. A later wish takes the place of this one.
-    pub(crate) fn change(&self, trail: Trail, destination: D) {
-        *self.signal.next.lock().unwrap_or_else(PoisonError::into_inner) = Some((trail, destination));
+    pub(crate) fn change(&self, next: Next<D>) {
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
         self.signal.change(|state| state.change = true);
     }
 
@@ -100,6 +126,11 @@ impl<D: Destination + 'static> Worker<D> {
     /// Asks the worker to ship what there is, then to end.
     pub(crate) fn drain(&self) {
         self.signal.change(|state| state.drain = true);
+    }
+
+    /// Asks the worker to leave the rest to its gateway, if it has one.
+    pub(crate) fn hand_over(&self) {
+        self.signal.change(|state| state.hand_over = true);
     }
 
     /// Asks the worker to end after the step that it is in.
@@ -123,21 +154,27 @@ impl<D> std::fmt::Debug for Worker<D> {
     }
 }
 
-impl<D> Signal<D> {
+impl Signal {
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_one();
+        self.changed_async.notify_one();
     }
 
     /// Waits until `end` holds or `wait` is over, and takes back `woken`.
-    fn wait(&self, wait: Duration, end: impl Fn(&State) -> bool) {
+    pub(super) fn wait(&self, wait: Duration, end: impl Fn(&State) -> bool) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.changed.wait_timeout_while(state, wait, |state| !end(state));
         waited.unwrap_or_else(PoisonError::into_inner).0.woken = false;
     }
 
-    fn get(&self) -> State {
+    pub(super) fn get(&self) -> State {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a change since the last call, if there was none.
+    pub(super) async fn changed(&self) {
+        self.changed_async.notified().await;
     }
 }
 
@@ -152,7 +189,8 @@ fn step_back() {
 struct Run<D> {
     shipper: Shipper<D>,
     surroundings: Surroundings,
-    signal: Arc<Signal<D>>,
+    signal: Arc<Signal>,
+    next: Wish<D>,
     failures: u32,
     /// When locks are tried again.
     lock_at_unix_ms: i64,
@@ -162,7 +200,7 @@ impl<D: Destination> Run<D> {
     fn run(mut self) -> Option<Progress> {
         step_back();
         loop {
-            let State { drain, stop, end, change, .. } = self.signal.get();
+            let State { drain, stop, hand_over, end, change, .. } = self.signal.get();
             if stop {
                 return None;
             }
@@ -177,7 +215,12 @@ impl<D: Destination> Run<D> {
                 self.lock_rest(now);
             }
             let began = Instant::now();
-            match self.shipper.step(now, drain) {
+            let gateway = self.surroundings.gateway.as_deref().filter(|_| hand_over);
+            let stepped = match gateway {
+                Some(gateway) => self.shipper.hand_over(now, gateway),
+                None => self.shipper.step(now, drain),
+            };
+            match stepped {
                 Ok(Step::Shipped(shipped)) => {
                     self.failures = 0;
                     self.surroundings.metrics.ship_took(began.elapsed());
@@ -187,6 +230,7 @@ impl<D: Destination> Run<D> {
                         bytes = shipped.stored_bytes,
                         log = shipped.log,
                         manifest = shipped.manifest,
+                        handed_over = gateway.is_some(),
                         "shipped"
                     );
                     self.surroundings.metrics.shipped(&shipped, now);
@@ -206,7 +250,7 @@ impl<D: Destination> Run<D> {
                 }
                 Err(error) => {
                     self.failures = self.failures.saturating_add(1);
-                    let backoff = self.backoff(drain);
+                    let backoff = backoff(&*self.surroundings.environment, self.failures, drain);
                     tracing::warn!(
                         trail = %self.shipper.trail().name,
                         kind = error.kind(),
@@ -220,7 +264,10 @@ impl<D: Destination> Run<D> {
                     // New frames do not shorten a backoff; a shutdown does, and a change that can be made now.
                     let settled = self.shipper.is_between_batches();
                     self.signal.wait(backoff, |state| {
-                        state.stop || state.drain && !drain || state.change && settled
+                        state.stop
+                            || state.drain && !drain
+                            || state.hand_over && !hand_over
+                            || state.change && settled
                     });
                     self.surroundings.metrics.backoff(Duration::ZERO);
                 }
@@ -261,23 +308,24 @@ impl<D: Destination> Run<D> {
             // Both at once: a wish that comes now is the next one.
             let mut state = self.signal.state.lock().unwrap_or_else(PoisonError::into_inner);
             state.change = false;
-            self.signal.next.lock().unwrap_or_else(PoisonError::into_inner).take()
+            self.next.lock().unwrap_or_else(PoisonError::into_inner).take()
         };
-        if let Some((trail, destination)) = next {
+        if let Some(Next { trail, destination, gateway }) = next {
             tracing::info!(trail = %trail.name, "trail changed");
             self.shipper.change(trail, destination);
+            self.surroundings.gateway = gateway;
             self.failures = 0;
         }
     }
+}
 
-    /// Doubled with each failure up to a cap, half of it by chance: collectors that failed together come back apart.
-    fn backoff(&self, drain: bool) -> Duration {
-        let cap = if drain { MAX_DRAIN_BACKOFF } else { MAX_BACKOFF };
-        let doubled = MIN_BACKOFF.saturating_mul(1 << self.failures.saturating_sub(1).min(16)).min(cap);
-        let mut byte = [0];
-        if self.surroundings.environment.random(&mut byte).is_err() {
-            return doubled;
-        }
-        doubled / 2 + doubled.mul_f64(f64::from(byte[0]) / 510.0)
+/// Doubled with each failure up to a cap, half of it by chance: collectors that failed together come back apart.
+pub(super) fn backoff(environment: &dyn Environment, failures: u32, drain: bool) -> Duration {
+    let cap = if drain { MAX_DRAIN_BACKOFF } else { MAX_BACKOFF };
+    let doubled = MIN_BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(cap);
+    let mut byte = [0];
+    if environment.random(&mut byte).is_err() {
+        return doubled;
     }
+    doubled / 2 + doubled.mul_f64(f64::from(byte[0]) / 510.0)
 }

@@ -50,6 +50,12 @@ pub struct FrameMeta {
     /// Which trails take which records. Absent where every trail takes every record.
     #[prost(message, optional, tag = "18")]
     pub selection: ::core::option::Option<Selection>,
+    /// The collector that took the frame, 16 bytes, where it is not the one whose spool this is: it was forwarded.
+    #[prost(bytes = "bytes", tag = "20")]
+    pub collector: ::prost::bytes::Bytes,
+    /// Only where it was forwarded: taken although the log had a part of the range, since the rest could not be parted.
+    #[prost(bool, tag = "21")]
+    pub overlaps: bool,
     /// Of what was dropped, how much for which reason. At most eight reasons of at most 64 bytes.
     #[prost(message, repeated, tag = "23")]
     pub drops: ::prost::alloc::vec::Vec<Drop>,
@@ -135,6 +141,17 @@ pub struct LedgerSnapshot {
     pub open: ::prost::alloc::vec::Vec<OpenIntents>,
     #[prost(message, repeated, tag = "7")]
     pub recorded: ::prost::alloc::vec::Vec<IncompleteRecord>,
+    /// Of sources that came by way of other collectors, what the log has if that is not 1 to last_sequence.
+    #[prost(message, repeated, tag = "8")]
+    pub scattered: ::prost::alloc::vec::Vec<Scattered>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Scattered {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub source: ::prost::bytes::Bytes,
+    /// First and last number of each range, in order.
+    #[prost(uint64, repeated, tag = "2")]
+    pub bounds: ::prost::alloc::vec::Vec<u64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OpenIntents {
@@ -205,6 +222,9 @@ pub struct TrailState {
     /// Objects that are stored and could not be locked: tried again until they are.
     #[prost(message, repeated, tag = "10")]
     pub unlocked: ::prost::alloc::vec::Vec<Unlocked>,
+    /// Frames after the cursor may be at a gateway already: the trail must not ship them itself.
+    #[prost(bool, tag = "13")]
+    pub forwarding: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Unlocked {

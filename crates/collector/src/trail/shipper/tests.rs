@@ -17,6 +17,7 @@ use sidetrail_spool::{Options as SpoolOptions, OsFs, Writer};
 use sidetrail_wire::spool::v1::{BodyEncoding, FrameMeta, Selection, TrailSelection};
 
 use super::*;
+use crate::gateway::{FinishedBatch, HandOver};
 use crate::ledger::SharedLedger;
 
 mod failures;
@@ -414,4 +415,65 @@ fn a_frame_that_contradicts_itself_is_set_aside() {
     ship(&writer, &store, true);
     assert_eq!(ids(&store), (RECORDS + 1..=2 * RECORDS).collect::<Vec<_>>());
     assert_eq!(verified(&store).outcome(), Outcome::ValidWithLosses);
+}
+
+/// A gateway that stores at once, into the same bucket, create-only as everybody.
+struct Gateway {
+    store: Arc<Memory>,
+    /// Does it, and the answer is lost.
+    mute: bool,
+}
+
+impl HandOver for Gateway {
+    fn hand_over(&self, objects: FinishedBatch) -> Result<(), HandOverError> {
+        let key = PublishedKey::open(&objects.public_key).unwrap();
+        let manifest = Manifest::open(&objects.manifest, &[key.public_key]).unwrap();
+        let mut put = vec![(key.object.to_string(), objects.public_key)];
+        if let Some(log) = &manifest.log_file {
+            put.push((log.key.to_string(), objects.log.unwrap()));
+        }
+        put.push((manifest.manifest.to_string(), objects.manifest));
+        let mut stored = self.store.objects.lock().unwrap();
+        for (key, bytes) in put {
+            let there = stored.entry(key.clone()).or_insert_with(|| bytes.clone());
+            assert_eq!(*there, bytes, "{key}");
+        }
+        if self.mute { Err(HandOverError::Time) } else { Ok(()) }
+    }
+}
+
+/// The store fails at every request, with and without effect, before the shutdown leaves the rest to a gateway; and the
+/// gateway's answer is lost or not. What comes after the next start goes on with the same chain.
+#[test]
+fn what_is_handed_over_is_what_would_have_been_stored() {
+    for (fault, mute) in
+        [(Fault::Lost, false), (Fault::Lost, true), (Fault::Kept, false), (Fault::Kept, true)]
+    {
+        for at in 1..=8 {
+            let directory = tempfile::tempdir().unwrap();
+            let writer = open(directory.path());
+            (1..=FRAMES).for_each(|frame| append(&writer, frame));
+            let store = Arc::new(Memory { fault: Some((at, fault)), ..Memory::default() });
+            let mut first = shipper(&writer, &store);
+            while first.step(NOW_MS, true).is_ok() {}
+            let gateway = Gateway { store: Arc::clone(&store), mute };
+            let requests = *store.requests.lock().unwrap();
+            let handed_over = loop {
+                match first.hand_over(NOW_MS + 1, &gateway) {
+                    Ok(Step::Shipped(_)) => {}
+                    ended => break ended,
+                }
+            };
+            assert_eq!(handed_over.is_err(), mute);
+            assert_eq!(*store.requests.lock().unwrap(), requests, "the store is not asked");
+            let case = format!("request {at} {fault:?}, mute {mute}");
+            if !mute {
+                check(&store, FRAMES, &case);
+            }
+            drop(first);
+            append(&writer, FRAMES + 1);
+            ship(&writer, &store, false);
+            check(&store, FRAMES + 1, &case);
+        }
+    }
 }
