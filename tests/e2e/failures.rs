@@ -3,11 +3,12 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use sidetrail_archive::verify::Outcome;
 use sidetrail_tests::collector::Settings;
-use sidetrail_tests::sender::Sender;
+use sidetrail_tests::sender::{Sender, Stream, batch, hello};
 use sidetrail_tests::{Collector, START, STOP, SeaweedFs, archive, tools, wait_for};
+use sidetrail_wire::ingest::v1::deliver_response::Message;
 
 const RECORDS: u64 = 50;
 
@@ -48,6 +49,45 @@ fn failures_of_the_store_have_names() -> Result<()> {
     wait_for("records in the store", START, || shipped(&collector))?;
     collector.stop()?;
     holds_all(&collector)
+}
+
+/// An application goes on with another collector, in the middle of its numbers: nothing is refused, lost or missed.
+#[test]
+fn a_sender_goes_on_with_another_collector() -> Result<()> {
+    const SOURCE: [u8; 16] = [7; 16];
+    let directories = [tempfile::tempdir()?, tempfile::tempdir()?];
+    let bucket = tempfile::tempdir()?;
+    let trails = format!(
+        "[{{ name: default, destination: '{}', rotate: {{ age: 100ms }} }}]",
+        bucket.path().display()
+    );
+    for (directory, first) in directories.iter().zip([1, 51]) {
+        let mut collector = Collector::new(directory.path(), Settings::default())?;
+        collector.set_trails(trails.as_str());
+        collector.start()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut stream = Stream::open(&collector.socket(), hello(SOURCE)).await?;
+            let Message::Welcome(welcome) = stream.receive().await? else { bail!("no welcome") };
+            ensure!(welcome.acked_sequence == 0, "it knows the source");
+            let numbered = Sender::new(&collector.socket(), SOURCE, RECORDS, RECORDS, Duration::ZERO);
+            let records = (first..first + RECORDS).map(|sequence| numbered.record(sequence));
+            stream.send(batch(first, records)).await?;
+            let answer = stream.receive().await?;
+            ensure!(
+                matches!(&answer, Message::Ack(ack) if ack.sequence == first + RECORDS - 1),
+                "{answer:?}"
+            );
+            Ok(())
+        })?;
+        collector.stop()?;
+    }
+    let collector = Collector::new(directories[0].path(), Settings::default())?;
+    let destination = bucket.path().display().to_string();
+    ensure!(archive::records_at(&collector, &destination)?.len() as u64 == 2 * RECORDS, "not all is there");
+    let report = archive::verify_at(&collector, &destination)?;
+    ensure!(report.outcome() == Outcome::Valid, "{report:?}");
+    Ok(())
 }
 
 /// A part of the spool is destroyed while the collector is down: the rest arrives, and the bucket says what does not.

@@ -218,7 +218,7 @@ impl Sources {
         if meta.last_sequence <= last {
             return Verdict::AlreadyHave;
         }
-        if meta.first_sequence != last + 1 {
+        if meta.first_sequence != last + 1 && !(meta.begins && last == 0) {
             let first = meta.first_sequence;
             return Verdict::Refuse(format!("sequence {first} does not follow {last}, the last on disk"));
         }

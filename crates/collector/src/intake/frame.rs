@@ -115,6 +115,8 @@ pub(super) struct Draft {
     /// What the source says that it has assigned, if it says so.
     pub(super) assigned: u64,
     pub(super) ended: bool,
+    /// The first of a source that was elsewhere before.
+    pub(super) begins: bool,
     body: Vec<u8>,
     records: u32,
     times: Option<(i64, i64)>,
@@ -251,6 +253,7 @@ impl Draft {
             drops: self.drops,
             assigned: self.assigned,
             ended: self.ended,
+            begins: self.begins,
             selection: self.selection.finish(),
             ..FrameMeta::default()
         };

@@ -105,7 +105,14 @@ impl Renderer {
     pub(crate) fn render(&mut self, batch: Batch, unix_ms: i64) -> Result<Rendered, BatchError> {
         let mut rendered = Rendered::default();
         let choosers = self.selection.now();
+        // A source that has nothing here may have been elsewhere before, with another collector or another spool. What it
+        // had acked there is there; should it not be, the ranges of the manifests leave it out.
+        let begins = self.next == 1;
+        if begins {
+            self.next = batch.events.first().map_or(1, |event| event.sequence.clamp(1, MAX_SEQUENCE));
+        }
         let mut draft = Draft::new(self.next, &choosers);
+        draft.begins = begins && self.next > 1;
         for event in batch.events {
             let sequence = event.sequence;
             if sequence < self.next {

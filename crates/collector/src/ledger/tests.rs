@@ -312,3 +312,16 @@ fn damage_takes_back_no_ack() {
     ledger.apply(&meta(1, 7, 9), 0);
     assert_eq!(ledger.last_sequence(Id([1; 16])), 9);
 }
+
+/// A source that was elsewhere before begins in the middle, by its first frame only: one after it does not stand in for it.
+#[test]
+fn a_source_begins_once() {
+    let mut ledger = SharedLedger::default();
+    let begins = |first, last| frame(1, first, last, |meta| meta.begins = true);
+    assert!(matches!(ledger.check(&meta(1, 5, 6), 0), Verdict::Refuse(_)));
+    assert_eq!(ledger.check(&begins(5, 6), 0), Verdict::Accept);
+    ledger.apply(&begins(5, 6), 0);
+    assert_eq!(ledger.last_sequence(Id([1; 16])), 6);
+    assert!(matches!(ledger.check(&begins(8, 9), 0), Verdict::Refuse(_)));
+    assert_eq!(ledger.check(&meta(1, 7, 9), 0), Verdict::Accept);
+}

@@ -66,6 +66,9 @@ pub struct FrameMeta {
     /// The source ended: nothing above assigned will ever come from it.
     #[prost(bool, tag = "25")]
     pub ended: bool,
+    /// The first of a source that was elsewhere before: it may start anywhere if there is nothing of the source here.
+    #[prost(bool, tag = "26")]
+    pub begins: bool,
 }
 /// Decided when the events were accepted, so that a plan repeats to the byte whatever the configuration says by then.
 #[derive(Clone, PartialEq, ::prost::Message)]
