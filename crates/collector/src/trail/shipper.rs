@@ -273,8 +273,9 @@ impl<D: Destination> Shipper<D> {
         };
         let age_ms = i64::try_from(self.trail.rotate.age.as_millis()).unwrap_or(i64::MAX);
         let due = first.saturating_add(age_ms);
-        // A clock that was set back must not hold the batch for longer than its age.
-        let clock_went_back = now_unix_ms < first;
+        // A clock that was set back must not hold the batch for more than twice its age. Less than that is no such clock:
+        // frames come after the caller has looked at it.
+        let clock_went_back = now_unix_ms < first.saturating_sub(age_ms);
         if !(flush || alarm || self.is_full(batch) || now_unix_ms >= due || clock_went_back) {
             return Ok(Err(Some(due)));
         }

@@ -213,6 +213,16 @@ fn a_clock_that_jumps_costs_nothing() {
     assert_eq!(verified(&store).outcome(), Outcome::Valid);
 }
 
+/// A frame that comes after the caller has looked at the clock is no reason to think that it was set back.
+#[test]
+fn a_frame_from_a_moment_later_does_not_hurry_the_batch() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = open(directory.path());
+    append(&writer, 1);
+    let step = shipper(&writer, &Arc::default()).step(NOW_MS - 5, false).unwrap();
+    assert_eq!(step, Step::Idle { until_unix_ms: Some(NOW_MS + 60_000) });
+}
+
 /// What a source said it had numbered and what never came is a finding, and no longer once it comes.
 #[test]
 fn what_never_came_is_named() {
