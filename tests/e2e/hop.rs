@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::future::Future;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -85,6 +86,35 @@ fn collectors_know_each_other_by_their_certificates() -> Result<()> {
     sidecar.stop()?;
     gateway.stop()?;
     holds_exactly_once(&gateway, &[100])
+}
+
+/// A connection with a stream of frames is in use, however little comes over it.
+#[test]
+fn a_forwarder_that_is_quiet_stays_connected() -> Result<()> {
+    let root = tempfile::tempdir()?;
+    let mut gateway = collector(root.path(), "gateway", Settings::default())?.as_gateway();
+    gateway.set_listen("limits: { idle: 1s }");
+    gateway.start()?;
+    let mut sidecar = collector(root.path(), "1", Settings::default())?.forwarding_to(&gateway);
+    sidecar.start()?;
+    wait_for("the forwarder", START, || {
+        Ok((gateway.metrics()?["sidetrail_forwarders_open"] == 1.0).then_some(()))
+    })?;
+    // Others come and say nothing, one after the other: each time one is sent away, the limit has passed once more.
+    let idle = |gateway: &Collector| gateway.metric("sidetrail_connections_refused_total{reason=\"idle\"}");
+    for sent_away in 1..=3 {
+        let _silent = UnixStream::connect(gateway.socket())?;
+        wait_for("a silent connection to end", START, || {
+            Ok((idle(&gateway)? >= f64::from(sent_away)).then_some(()))
+        })?;
+        ensure!(gateway.metrics()?["sidetrail_forwarders_open"] == 1.0, "{}", gateway.log()?);
+    }
+    run(Sender::new(&sidecar.socket(), [1; 16], 10, 10, Duration::ZERO).run())?;
+    sidecar.stop()?;
+    ensure!(idle(&gateway)? == 3.0, "the forwarder was sent away: {}", gateway.log()?);
+    gateway.stop()?;
+    ensure!(gateway.log()?.matches("a collector forwards").count() == 1, "{}", gateway.log()?);
+    holds_exactly_once(&gateway, &[10])
 }
 
 /// The gateway selects for its own trails what it is forwarded, whatever another trail of the sidecar selects for itself,
