@@ -225,8 +225,8 @@ fn a_trail_that_forwards_comes_and_goes() -> Result<()> {
     reload(&mut collector, true, "success")?;
     ensure!(collector.metric("sidetrail_config_restart_required")? == 2.0, "gateway and forwarders");
     let log = collector.log()?;
-    let named = log.lines().filter(|line| line.contains("restart"));
-    ensure!(named.last().is_some_and(|it| it.contains("gateway") && it.contains("forwarders")), "{log}");
+    let named = log.lines().rfind(|line| line.contains("restart"));
+    ensure!(named.is_some_and(|it| it.contains("gateway") && it.contains("forwarders")), "{log}");
     collector.stop()?;
     gateway.stop()?;
     let mut sequences = Vec::new();
