@@ -17,7 +17,7 @@ const ROUNDS: u64 = 16;
 const SIDECARS: u8 = 3;
 
 /// A collector in a directory of its own below `root`.
-fn collector(root: &Path, name: &str, settings: Settings) -> Result<Collector> {
+pub(crate) fn collector(root: &Path, name: &str, settings: Settings) -> Result<Collector> {
     let directory = root.join(name);
     std::fs::create_dir(&directory)?;
     Collector::new(&directory, settings)
@@ -283,7 +283,7 @@ fn a_parcel_for_another_bucket_is_refused() -> Result<()> {
     Ok(())
 }
 
-fn holds_exactly_once(gateway: &Collector, acked: &[u64]) -> Result<()> {
+pub(crate) fn holds_exactly_once(gateway: &Collector, acked: &[u64]) -> Result<()> {
     let ids = archive::event_ids(gateway)?;
     let twice: Vec<_> = ids.iter().filter(|(_, count)| **count > 1).collect();
     ensure!(twice.is_empty(), "{} records are there twice, for example {:?}", twice.len(), twice.first());
@@ -301,7 +301,7 @@ fn holds_exactly_once(gateway: &Collector, acked: &[u64]) -> Result<()> {
 }
 
 /// Every manifest in the bucket, as its published key believes it.
-fn manifests(collector: &Collector) -> Result<Vec<Manifest>> {
+pub(crate) fn manifests(collector: &Collector) -> Result<Vec<Manifest>> {
     let objects = archive::objects(collector, |key| !key.ends_with(".gz"))?;
     let keys: Vec<_> = objects
         .values()

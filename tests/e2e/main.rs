@@ -6,6 +6,7 @@ mod demo;
 mod failures;
 mod gateway;
 mod guarded;
+mod hop;
 mod intents;
 mod protection;
 mod reload;

@@ -1,5 +1,6 @@
 //! Object Lock against a store that has it, and against a bucket that does not.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -55,6 +56,45 @@ fn locked_objects_cannot_be_deleted() -> Result<()> {
         ensure!(!deleted.status.success() && deleted.stderr.contains("AccessDenied"), "{key}: {deleted:?}");
     }
     holds_all(&collector)
+}
+
+/// What a sidecar hands over is locked as the gateway's trail says, whoever made it.
+#[test]
+fn what_is_handed_over_is_locked() -> Result<()> {
+    let store = SeaweedFs::shared()?;
+    let bucket = "locked-handover";
+    let create = ["s3api", "create-bucket", "--object-lock-enabled-for-bucket", "--bucket", bucket];
+    tools::run(store.aws(create)?)?.success()?;
+    let root = tempfile::tempdir()?;
+    let mut gateway = crate::gateway::collector(root.path(), "gateway", Settings::default())?
+        .with_store(store, bucket)?
+        .with_trail(LOCK)
+        .as_gateway();
+    gateway.start()?;
+    let mut sidecar = crate::gateway::collector(root.path(), "1", Settings::default())?
+        .with_store(store, bucket)?
+        .with_gateway(&gateway)
+        .with_shutdown("4s");
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    sidecar.set_env("AWS_ENDPOINT_URL", &format!("http://{}", silent.local_addr()?));
+    sidecar.start()?;
+    send(&sidecar)?;
+    sidecar.stop()?;
+    ensure!(sidecar.log()?.contains("\"handed_over\":true"), "{}", sidecar.log()?);
+    wait_for("the parcels in the bucket", START, || {
+        Ok((gateway.metrics()?["sidetrail_parcels"] == 0.0).then_some(()))
+    })?;
+    gateway.stop()?;
+    let versions = json(store, &["s3api", "list-object-versions", "--bucket", bucket])?;
+    let versions = versions["Versions"].as_array().context("no versions")?;
+    ensure!(versions.len() >= 3, "key, log file and manifest: {versions:?}");
+    for version in versions {
+        let key = version["Key"].as_str().context("a version without key")?;
+        let retention = json(store, &["s3api", "get-object-retention", "--bucket", bucket, "--key", key])?;
+        ensure!(retention["Retention"]["Mode"] == "GOVERNANCE", "{key}: {retention}");
+    }
+    sidecar.set_env("AWS_ENDPOINT_URL", &store.endpoint());
+    holds_all(&sidecar)
 }
 
 /// A bucket that cannot lock takes the evidence all the same, and everybody hears of it.

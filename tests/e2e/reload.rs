@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -107,6 +108,134 @@ fn trails_come_change_and_go_under_load() -> Result<()> {
     let (first, last) = (sequences.first().copied().unwrap_or(0), sequences.last().copied().unwrap_or(0));
     ensure!(first > TOTAL / 10 && last >= TOTAL * 6 / 10, "from {first} to {last}");
     ensure!(sequences == (first..=last).collect::<Vec<_>>(), "{} from {first} to {last}", sequences.len());
+    Ok(())
+}
+
+/// Its chain goes on, and says how many events it has not seen, whether it went while the collector ran or between two
+/// runs of it.
+#[test]
+fn a_trail_that_comes_back_goes_on_with_its_chain() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let mut collector = Collector::new(directory.path(), Settings::default())?;
+    let place = directory.path().join("second").display().to_string();
+    let one =
+        format!("{{ name: default, destination: '{}', rotate: {{ age: 100ms }} }}", collector.destination());
+    let without = format!("[{one}]");
+    let with = format!("[{one}, {{ name: second, destination: '{place}', rotate: {{ age: 100ms }} }}]");
+    let send = |collector: &Collector, total| {
+        let sender = Sender::new(&collector.socket(), SOURCE, total, 10, Duration::ZERO);
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(sender.run())
+    };
+    collector.start()?;
+    send(&collector, 10)?;
+    collector.set_trails(&with);
+    reload(&mut collector, true, "success")?;
+    send(&collector, 30)?;
+    collector.set_trails(&without);
+    reload(&mut collector, true, "success")?;
+    wait_for("the second to be through", START, || {
+        Ok(collector.log()?.contains("trail ended: all that had come is in the store").then_some(()))
+    })?;
+    send(&collector, 70)?;
+    collector.set_trails(&with);
+    reload(&mut collector, true, "success")?;
+    send(&collector, 100)?;
+    collector.stop()?;
+
+    collector.set_trails(&without);
+    collector.start()?;
+    send(&collector, 150)?;
+    collector.stop()?;
+    collector.set_trails(&with);
+    collector.start()?;
+    send(&collector, 200)?;
+    collector.stop()?;
+    ensure!(collector.log()?.contains("\"drained\":true,\"adds_up\":true"), "{}", collector.log()?);
+
+    let mut sequences = Vec::new();
+    for id in archive::event_ids_in(Path::new(&place))? {
+        sequences.push(sequence(&id)?);
+    }
+    sequences.sort_unstable();
+    let seen: Vec<_> = (11..=30).chain(71..=100).chain(151..=200).collect();
+    ensure!(sequences == seen, "{sequences:?}");
+    for (destination, records) in [(&collector.destination(), 200), (&place, 100)] {
+        let report = archive::verify_at(&collector, destination)?;
+        ensure!(report.outcome() == Outcome::Valid, "{destination}: {report:?}");
+        ensure!(report.totals.records == records, "{destination}: {:?}", report.totals);
+    }
+    Ok(())
+}
+
+/// A trail that forwards comes and goes like any other, but none becomes one, or another, while it runs.
+#[test]
+fn a_trail_that_forwards_comes_and_goes() -> Result<()> {
+    let root = tempfile::tempdir()?;
+    let [near, far] = ["near", "far"].map(|name| root.path().join(name));
+    fs::create_dir(&near)?;
+    fs::create_dir(&far)?;
+    let mut gateway = Collector::new(&far, Settings::default())?.as_gateway();
+    gateway.start()?;
+    let mut collector = Collector::new(&near, Settings::default())?.with_gateway(&gateway);
+    let one =
+        format!("{{ name: default, destination: '{}', rotate: {{ age: 100ms }} }}", collector.destination());
+    let onward = "{ name: onward, destination: gateway }";
+    let send = |collector: &Collector, total| {
+        let sender = Sender::new(&collector.socket(), SOURCE, total, 10, Duration::ZERO);
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(sender.run())
+    };
+    collector.set_trails(format!("[{one}]"));
+    collector.start()?;
+    send(&collector, 10)?;
+    collector.set_trails(format!("[{one}, {onward}]"));
+    reload(&mut collector, true, "success")?;
+    send(&collector, 30)?;
+
+    // Neither becomes the other, and nothing else of such a change is taken over.
+    for (trails, name) in [
+        (format!("[{{ name: default, destination: gateway }}, {onward}]"), "default"),
+        (format!("[{one}, {{ name: onward, destination: '{}' }}]", near.join("other").display()), "onward"),
+    ] {
+        collector.set_trails(trails);
+        collector.settings().budget = "512MiB";
+        reload(&mut collector, true, "failure")?;
+        let says = format!("trail {name}: it cannot begin or cease to forward while it runs");
+        wait_for(&says, START, || Ok(collector.log()?.contains(&says).then_some(())))?;
+        ensure!(collector.metrics()?["sidetrail_spool_budget_bytes"] == f64::from(256 << 20), "the budget");
+    }
+    collector.settings().budget = "256MiB";
+
+    // What had come goes on to the gateway, though that is away; what comes later does not.
+    gateway.kill()?;
+    send(&collector, 50)?;
+    collector.set_trails(format!("[{one}]"));
+    reload(&mut collector, true, "success")?;
+    send(&collector, 70)?;
+    wait_for("the trail to be leaving", START, || {
+        Ok((collector.metric("sidetrail_trails_unsettled")? == 1.0).then_some(()))
+    })?;
+    gateway.start()?;
+    wait_for("the trail to be through", START, || {
+        Ok(collector.log()?.contains("trail ended: all that had come is in the store").then_some(()))
+    })?;
+    ensure!(!collector.log()?.contains("given up"), "{}", collector.log()?);
+
+    // What both ends are to each other waits for a restart.
+    collector.set_more("forwarders: { max: 3 }\n");
+    reload(&mut collector, true, "success")?;
+    ensure!(collector.metric("sidetrail_config_restart_required")? == 2.0, "gateway and forwarders");
+    let log = collector.log()?;
+    let named = log.lines().rfind(|line| line.contains("restart"));
+    ensure!(named.is_some_and(|it| it.contains("gateway") && it.contains("forwarders")), "{log}");
+    collector.stop()?;
+    gateway.stop()?;
+    let mut sequences = Vec::new();
+    for id in archive::event_ids_in(&far.join("bucket"))? {
+        sequences.push(sequence(&id)?);
+    }
+    sequences.sort_unstable();
+    ensure!(sequences == (11..=50).collect::<Vec<_>>(), "{sequences:?}");
+    ensure!(archive::event_ids(&collector)?.len() == 70, "the other trail has everything");
     Ok(())
 }
 

@@ -44,7 +44,7 @@ fn start(
     Ok((collector, address))
 }
 
-fn listen(address: SocketAddr, authority: &Authority, server: &Identity, allowed: &str) -> String {
+pub(crate) fn listen(address: SocketAddr, authority: &Authority, server: &Identity, allowed: &str) -> String {
     format!(
         "tcp: '{address}', tls: {{ certificate: {}, key: {}, client_ca: {}, allowed_peers: ['{allowed}'] }}",
         server.certificate.display(),

@@ -24,14 +24,14 @@ const TOTAL: u64 = 3_000;
 const KILLS: u64 = 6;
 const BATCH: u64 = 7;
 
-const WRITES: &str =
+pub(crate) const WRITES: &str =
     "event_selectors: [{ ReadWriteType: WriteOnly, ExcludeManagementEventSources: [noise.example.com] }]";
-const REFUNDS: &str = "advanced_event_selectors: [{ Name: refunds, FieldSelectors: [\
+pub(crate) const REFUNDS: &str = "advanced_event_selectors: [{ Name: refunds, FieldSelectors: [\
     { Field: eventCategory, Equals: [Data] }, { Field: resources.type, Equals: ['AWS::Orders::Order'] }, \
     { Field: resources.ARN, StartsWith: ['arn:aws:orders:::order/1'] }, { Field: eventName, StartsWith: [Refund] }] }]";
 
 /// One of six kinds, in turn. The last is taken by the trail without selectors only, and by none where there is no such.
-fn record(source: [u8; 16], sequence: u64) -> Bytes {
+pub(crate) fn record(source: [u8; 16], sequence: u64) -> Bytes {
     let id = event_id(source, sequence);
     let what = match sequence % 6 {
         0 => r#""eventCategory":"Management","readOnly":true,"eventName":"ListOrders""#,

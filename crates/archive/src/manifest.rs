@@ -70,8 +70,9 @@ pub struct Manifest {
     /// What was found there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub taken: Vec<Taken>,
-    /// How many events the collector had accepted when the trail began: this chain says nothing of them. At index 0 only,
-    /// and absent where there were none. Without it a source that began before the trail would seem to have a gap.
+    /// How many events the collector had accepted when the trail began, or while it was gone: this chain says nothing of
+    /// them. At index 0, and where the chain goes on after that; absent where there were none. Without it a source that
+    /// sent events meanwhile would seem to have a gap.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub events_before: u64,
 }
@@ -301,11 +302,6 @@ impl Manifest {
         rule(
             (self.chain.index == 0) == self.chain.previous.is_none(),
             "previous is null at index 0 and only there",
-        )?;
-
-        rule(
-            self.events_before == 0 || self.chain.index == 0,
-            "only the first manifest of a chain knows of events before it",
         )?;
 
         let records = self.log_file.as_ref().map_or(0, |log| log.records);

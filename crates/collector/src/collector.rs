@@ -25,7 +25,7 @@ use crate::pressure::Pressure;
 use crate::reload::{self, ReloadError};
 use crate::selection::{Choosers, Selection};
 use crate::space::{self, Space};
-use crate::trail::{Opener, Roster, Wakers, Worker};
+use crate::trail::{Opener, Retired, Roster, Wakers, Worker};
 use crate::{serve, trail};
 
 /// How often a shutdown looks whether the trails are through.
@@ -150,7 +150,8 @@ impl Collector {
         let metrics = Arc::new(Metrics::new());
         let failed = CancellationToken::new();
         let collector = identity::collector_id(&directory, &*environment)?;
-        trail::forget_others(&committer, &config, ledger.totals().accepted).map_err(spool_error)?;
+        let retired = Retired::new(&directory);
+        trail::forget_others(&committer, &config, &retired, ledger.totals().accepted)?;
         let gate = Gate::new(Gate::check(&config.listen)?, metrics.connections.clone());
         let opener = Opener {
             account: config.account.clone(),
@@ -158,6 +159,7 @@ impl Collector {
             directory: directory.clone(),
             collector,
             committer: committer.clone(),
+            retired,
             ledger: ledger.clone(),
             metrics: Arc::clone(&metrics),
             environment: Arc::clone(&environment),

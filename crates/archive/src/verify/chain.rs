@@ -95,29 +95,55 @@ fn holes(link: &Link, next: u64, unlinked: &HashSet<Unique>) -> Vec<(u64, u64)> 
     holes
 }
 
-/// Trails that began when their collector had accepted events already. Of these they say nothing, so the first range of
-/// a source may begin anywhere in such a chain, as long as no more is left out by that than had been accepted.
+/// Trails that began when their collector had accepted events already, or were gone for a while. Of these events they
+/// say nothing, so the ranges of a source may begin, and go on, later than they would, where that is between the
+/// manifests that say so, and as long as no more is left out by that than had been accepted.
 #[derive(Debug, Default)]
 struct Late {
-    /// Events that may be left out, by chain.
-    left: Vec<u64>,
-    /// The chains of the items that are part of one of these.
-    items: HashMap<u32, usize>,
+    /// By chain.
+    pauses: Vec<Vec<Pause>>,
+    /// The items that are part of one of these chains, and where they are in it.
+    items: HashMap<u32, (usize, u64)>,
+}
+
+/// The index that a chain begins at, or goes on with, and how many events may be left out before it.
+#[derive(Debug)]
+struct Pause {
+    index: u64,
+    left: u64,
 }
 
 impl Late {
     fn note(&mut self, chain: &[Link]) {
-        let before = chain.iter().map(|link| link.events_before).max().unwrap_or(0);
-        if before > 0 {
-            self.items.extend(chain.iter().map(|link| (link.item, self.left.len())));
-            self.left.push(before);
+        let pauses = chain.chunk_by(|one, other| one.index == other.index).filter_map(|here| {
+            let left = here.iter().map(|link| link.events_before).max().filter(|left| *left > 0)?;
+            Some(Pause { index: here[0].index, left })
+        });
+        let pauses: Vec<_> = pauses.collect();
+        if !pauses.is_empty() {
+            let place = |link: &Link| (link.item, (self.pauses.len(), link.index));
+            self.items.extend(chain.iter().map(place));
+            self.pauses.push(pauses);
         }
     }
 
-    fn excuses(&mut self, item: u32, events: u64) -> bool {
-        let left = self.items.get(&item).and_then(|chain| self.left.get_mut(*chain));
-        let rest = left.and_then(|left| Some((left.checked_sub(events)?, left)));
-        rest.map(|(rest, left)| *left = rest).is_some()
+    /// Whether so many events of a source may be left out before the manifest `item`, and after the one that has those
+    /// before.
+    fn excuses(&mut self, before: Option<u32>, item: u32, mut events: u64) -> bool {
+        let Some(&(chain, index)) = self.items.get(&item) else { return false };
+        let before = before.and_then(|before| self.items.get(&before)).filter(|(other, _)| *other == chain);
+        let is_between =
+            |pause: &Pause| pause.index <= index && before.is_none_or(|(_, at)| pause.index > *at);
+        let Some(pauses) = self.pauses.get_mut(chain) else { return false };
+        let may = pauses.iter().filter(|pause| is_between(pause)).map(|pause| pause.left);
+        if may.fold(0, u64::saturating_add) < events {
+            return false;
+        }
+        for pause in pauses.iter_mut().filter(|pause| is_between(pause)) {
+            let taken = events.min(pause.left);
+            (pause.left, events) = (pause.left - taken, events - taken);
+        }
+        true
     }
 }
 
@@ -130,14 +156,16 @@ fn coverage(
     late: &mut Late,
     findings: &mut Findings,
 ) {
-    let mut before = None;
+    let mut before: Option<&Range> = None;
     let start = ranges[0].first;
-    let excused = start > 1 && (checker.options.from.is_some() || late.excuses(ranges[0].item, start - 1));
+    let excused =
+        start > 1 && (checker.options.from.is_some() || late.excuses(None, ranges[0].item, start - 1));
     let mut next = if excused { start } else { 1 };
     for range in ranges {
         let Range { trail, source, first, last, item } = range;
         let object = || checker.inventory.manifest_key(&checker.inventory.items[*item as usize]);
-        if *first > next {
+        let is_excused = *first > next && late.excuses(before.map(|before| before.item), *item, first - next);
+        if *first > next && !is_excused {
             let (from, to) = (next, first - 1);
             let detail =
                 format!("no manifest of trail {trail} accounts for events {from} to {to} of source {source}");

@@ -540,10 +540,21 @@ fn a_trail_may_begin_later_than_a_source() {
 }
 
 #[test]
-fn only_the_first_manifest_of_a_chain_knows_of_events_before_it() {
-    let mut writer = Writer::new();
-    writer.write(2, |_| ());
-    let (_, mut manifest) = writer.manifest(2);
-    manifest.events_before = 1;
-    assert!(matches!(manifest.seal(&writer.signer), Err(MakeError::Rule(_))));
+fn a_trail_may_be_gone_for_a_while() {
+    // Two events are not in the chain after each of its manifests, and the third and fourth say of so many.
+    let gone = |before: [u64; 2]| {
+        let mut writer = Writer::new();
+        for before in [0, 0, before[0], before[1]] {
+            writer.next += if writer.index > 1 { 2 } else { 0 };
+            writer.write(2, |manifest| manifest.events_before = before);
+        }
+        run(&writer.bucket, &Options::default(), &())
+    };
+    assert_eq!(gone([2, 2]).outcome(), Outcome::Valid);
+    // What one says is no excuse for what another leaves out, and no more is excused than it says.
+    for (before, gaps) in [([0, 2], 1), ([4, 0], 1), ([1, 9], 1), ([0, 0], 2)] {
+        let report = gone(before);
+        let found = report.findings.iter().filter(|it| matches!(it.kind, Kind::Gap { .. })).count();
+        assert_eq!((found, report.findings.len()), (gaps, gaps), "{before:?}: {report:?}");
+    }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use prost::Message;
 use serde_json::value::RawValue;
 use sidetrail_archive::key::Id;
@@ -14,7 +15,7 @@ use sidetrail_wire::spool::v1::{BodyEncoding, FrameMeta};
 
 use crate::intake::event_time;
 use crate::ledger::{Range, is_note, source_id};
-use crate::selection::{self, Choosers, MAX_RECORDS, Tally};
+use crate::selection::{self, Choosers, MAX_ENCODED, MAX_RECORDS, Tally};
 
 /// Text of a frame's records. A collector makes frames of 1 MiB and one record at most.
 const MAX_TEXT: usize = 2 << 20;
@@ -22,8 +23,13 @@ const MAX_TEXT: usize = 2 << 20;
 pub(super) const MAX_FRAME: usize = MAX_TEXT + MAX_META + (64 << 10);
 /// Names of service and instance, bytes.
 const MAX_NAME: usize = 256;
+/// Reasons for drops in one frame. A collector gives eight at most.
+const MAX_DROPS: usize = 16;
 /// Sequence numbers end here. Nobody gets there by counting.
 const MAX_SEQUENCE: u64 = 1 << 62;
+
+// Whatever comes, the frame goes into the spool with what the trails here take of it: names and reasons, and numbers.
+const _: () = assert!(MAX_ENCODED + (MAX_DROPS + 2) * (MAX_NAME + 32) + 256 <= MAX_META);
 
 /// A frame that cannot be one of ours.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,6 +83,24 @@ pub(super) fn accept(frame: Frame, forwarder: Id, own: Id, unix_ms: i64) -> Resu
     let fates = [u64::from(meta.records), filtered, meta.dropped, meta.intents];
     if fates.into_iter().try_fold(0_u64, u64::checked_add) != Some(last + 1 - first) {
         return unfit("records", format!("and what became of the others are not {first} to {last}"));
+    }
+    let reasons = meta.drops.iter().try_fold(0_u64, |all, drop| all.checked_add(drop.count));
+    if meta.drops.len() > MAX_DROPS || reasons.is_none_or(|reasons| reasons > meta.dropped) {
+        return unfit(
+            "drops",
+            format!("has {} reasons for {} drops, the limit is {MAX_DROPS}", meta.drops.len(), meta.dropped),
+        );
+    }
+    if let Some(drop) = meta.drops.iter().find(|drop| drop.reason.len() > MAX_NAME) {
+        return unfit(
+            "drops",
+            format!("has a reason of {} bytes, the limit is {MAX_NAME}", drop.reason.len()),
+        );
+    }
+    let (oldest, newest) = (meta.oldest_event_time, meta.newest_event_time);
+    let is_time = |seconds| Timestamp::from_second(seconds).is_ok();
+    if meta.records > 0 && !(oldest <= newest && is_time(oldest) && is_time(newest)) {
+        return unfit("oldest_event_time", format!("to newest_event_time is {oldest} to {newest}"));
     }
     let accepted = Accepted {
         source,
@@ -217,7 +241,11 @@ fn unfit<T>(field: &'static str, reason: String) -> Result<T, Unfit> {
 
 #[cfg(test)]
 mod tests {
+    use sidetrail_archive::key::Trail;
+    use sidetrail_wire::spool::v1::{Drop, Selection, TrailSelection};
+
     use super::*;
+    use crate::selection::Cut;
 
     const FORWARDER: Id = Id([7; 16]);
     const OWN: Id = Id([9; 16]);
@@ -290,7 +318,19 @@ mod tests {
     #[test]
     fn what_is_no_frame_is_refused_by_its_field() {
         let good = meta(5, THREE);
-        let cases: [(FrameMeta, &str, &str); 14] = [
+        let drops = |count: u64, reason: &str, times: usize| FrameMeta {
+            last_sequence: 9,
+            dropped: 2,
+            drops: vec![Drop { count, reason: reason.to_owned() }; times],
+            ..good.clone()
+        };
+        let cases: [(FrameMeta, &str, &str); 20] = [
+            (drops(3, "overflow", 1), THREE, "frame.drops has 1 reasons for 2 drops"),
+            (drops(u64::MAX, "overflow", 2), THREE, "frame.drops has 2 reasons for 2 drops"),
+            (drops(0, "overflow", 17), THREE, "frame.drops has 17 reasons"),
+            (drops(1, &"x".repeat(257), 1), THREE, "frame.drops has a reason of 257 bytes"),
+            (FrameMeta { oldest_event_time: 7, ..good.clone() }, THREE, "frame.oldest_event_time"),
+            (FrameMeta { newest_event_time: i64::MAX, ..good.clone() }, THREE, "frame.oldest_event_time"),
             (FrameMeta { source: vec![1; 15].into(), ..good.clone() }, THREE, "frame.source is 15 bytes"),
             (
                 FrameMeta { source: vec![9; 16].into(), ..good.clone() },
@@ -329,6 +369,65 @@ mod tests {
         let invalid = b"{\"a\":\"\xff\"}";
         let meta = FrameMeta { body_size: invalid.len() as u32, ..meta(5, "{}") };
         assert!(take(&meta, invalid).is_err(), "not UTF-8");
+    }
+
+    #[test]
+    fn a_note_and_drops_stay_as_they_are() {
+        let note = FrameMeta { records: 0, last_sequence: 4, assigned: 9, ended: true, ..meta(5, "") };
+        let note = FrameMeta { body_size: 0, ..note };
+        let accepted = take(&note, b"").unwrap();
+        assert_eq!((accepted.range(), accepted.events()), ((5, 4), 0));
+        let kept = FrameMeta::decode(accepted.entry(&Arc::default()).unwrap().meta.as_slice()).unwrap();
+        assert_eq!((kept.assigned, kept.ended, is_note(&kept)), (9, true, true));
+        let silent = FrameMeta { assigned: 0, ended: false, ..note };
+        assert!(take(&silent, b"").unwrap_err().starts_with("frame.first_sequence"), "it says nothing");
+
+        let drops = vec![Drop { count: 2, reason: "overflow".to_owned() }];
+        let dropped =
+            FrameMeta { last_sequence: 9, dropped: 2, drops: drops.clone(), assigned: 11, ..meta(5, THREE) };
+        let meta = take(&dropped, THREE.as_bytes()).unwrap().meta;
+        assert_eq!((meta.dropped, meta.drops, meta.assigned), (2, drops, 11));
+    }
+
+    #[test]
+    fn what_the_trails_here_take_is_decided_here() {
+        let only = |kind: &str| {
+            serde_json::from_value(serde_json::json!({"EventSelectors": [{"ReadWriteType": kind}]})).unwrap()
+        };
+        let choosers = Arc::new(Choosers::new([
+            (Trail::new("reads").unwrap(), Some(only("ReadOnly"))),
+            (Trail::new("writes").unwrap(), Some(only("WriteOnly"))),
+        ]));
+        let record = |name: &str, category: &str, read: bool| {
+            format!(r#"{{"eventName":"{name}","eventCategory":"{category}","readOnly":{read}}}"#)
+        };
+        let records = [
+            record("a", "Management", false),
+            record("b", "Management", true),
+            record("c", "Management", false),
+            record("d", "Data", false),
+        ]
+        .join(",");
+        // Of the forwarder's own trails, whose names are nobody's here, none takes two more.
+        let theirs = Selection {
+            filtered: 2,
+            trails: vec![TrailSelection { trail: "writes".to_owned(), ..TrailSelection::default() }],
+            ..Selection::default()
+        };
+        let sent = FrameMeta { last_sequence: 10, selection: Some(theirs), ..meta(5, &records) };
+        let entry = take(&sent, records.as_bytes()).unwrap().entry(&choosers).unwrap();
+        let kept = FrameMeta::decode(entry.meta.as_slice()).unwrap();
+        assert_eq!(entry.body, records.as_bytes());
+        for (trail, recorded, text) in [("reads", 1, "b"), ("writes", 2, "ac")] {
+            let cut = Cut::of(&kept, trail).unwrap();
+            assert_eq!((cut.recorded, cut.filtered), (recorded, 6 - recorded), "{trail}");
+            let taken: String = cut.runs.iter().map(|(run, _)| &records[run.clone()]).collect();
+            let names: String = taken.split("eventName\":\"").skip(1).map(|it| &it[..1]).collect();
+            assert_eq!(names, text);
+        }
+        // A trail that takes everything has all but what nobody could forward.
+        let cut = Cut::of(&kept, "late").unwrap();
+        assert_eq!((cut.recorded, cut.filtered), (4, 2));
     }
 
     #[test]

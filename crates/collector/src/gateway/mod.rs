@@ -36,6 +36,7 @@ pub(crate) use metrics::{ForwardMetrics, Metrics};
 use crate::StartError;
 use crate::config::{Config, Forwarders};
 use crate::intake::{Intake, Shared};
+use crate::listen::Link;
 use crate::trail::{StoreDestination, Wanted, open_store};
 use courier::Buckets;
 use depot::Depot;
@@ -141,10 +142,13 @@ impl Service for Gateway {
             return Err(Status::unavailable("the gateway is shutting down"));
         }
         let (answers, stream) = mpsc::channel(MAX_ANSWERS);
-        let session = Session::new(Arc::clone(&self.0), request.into_inner(), answers.clone());
+        let link = link(&request)?;
+        let peer = link.peer().to_string();
+        let session = Session::new(Arc::clone(&self.0), link, request.into_inner(), answers.clone());
         shared.tasks.spawn(async move {
             if let Err(status) = session.run().await {
-                tracing::info!(code = ?status.code(), reason = status.message(), "a collector's stream ended");
+                let (code, reason) = (status.code(), status.message());
+                tracing::info!(?code, reason, peer, "a collector's stream ended");
                 // One that is gone does not need to know.
                 let _ = answers.send(Err(status)).await;
             }
@@ -159,11 +163,21 @@ impl Service for Gateway {
         if self.0.shared.closing.is_cancelled() {
             return Err(Status::unavailable("the gateway is shutting down"));
         }
+        let link = link(&request)?;
+        // From the start: who waits for a turn is not idle, and after that each message has its time.
+        let _welcomed = link.welcome();
         let taken = receive::run(&self.0, request.into_inner()).await;
         taken
             .inspect_err(|status| {
-                tracing::warn!(code = ?status.code(), reason = status.message(), "a parcel was not taken");
+                let (code, reason, peer) = (status.code(), status.message(), link.peer());
+                tracing::warn!(?code, reason, %peer, "a parcel was not taken");
             })
             .map(Response::new)
     }
+}
+
+/// The connection of a call: every one of ours has one.
+fn link<T>(request: &Request<T>) -> Result<Arc<Link>, Status> {
+    let link = request.extensions().get::<Arc<Link>>().cloned();
+    link.ok_or_else(|| Status::internal("the connection is not known"))
 }

@@ -17,6 +17,7 @@ use tonic::{Status, Streaming};
 use super::Inner;
 use super::frame::{self, Accepted, MAX_FRAME};
 use crate::ledger::source_id;
+use crate::listen::Link;
 
 /// A stream that does not say who it is ends.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,6 +35,7 @@ type Pending = FuturesOrdered<oneshot::Receiver<Result<Appended, Error>>>;
 
 pub(super) struct Session {
     gateway: Arc<Inner>,
+    link: Arc<Link>,
     stream: Streaming<ForwardRequest>,
     answers: Answers,
     /// Parts of frames that are queued, and of each whether it is the last of its frame.
@@ -43,9 +45,14 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(gateway: Arc<Inner>, stream: Streaming<ForwardRequest>, answers: Answers) -> Self {
+    pub(super) fn new(
+        gateway: Arc<Inner>,
+        link: Arc<Link>,
+        stream: Streaming<ForwardRequest>,
+        answers: Answers,
+    ) -> Self {
         let (pending, ends) = Default::default();
-        Self { gateway, stream, answers, pending, ends, acked: 0 }
+        Self { gateway, link, stream, answers, pending, ends, acked: 0 }
     }
 
     pub(super) async fn run(mut self) -> Result<(), Status> {
@@ -56,11 +63,12 @@ impl Session {
             .places
             .try_acquire()
             .map_err(|_| Status::resource_exhausted(format!("{max} collectors forward already")))?;
+        let _welcomed = self.link.welcome();
         let _gauge = gateway.shared.metrics.gateway.forwarder_opened();
         let window_bytes = (ALL_WINDOWS / max).clamp(MIN_WINDOW, MAX_WINDOW);
         let max_frame_bytes = u32::try_from(MAX_FRAME).unwrap_or(u32::MAX);
         self.send(forward_response::Message::Welcome(Welcome { max_frame_bytes, window_bytes })).await?;
-        tracing::info!(%forwarder, %trail, "a collector forwards");
+        tracing::info!(%forwarder, %trail, peer = %self.link.peer(), "a collector forwards");
         loop {
             let may_read = self.pending.len() < MAX_PENDING_FRAMES;
             tokio::select! {

@@ -8,6 +8,7 @@ mod open;
 mod protection;
 mod quarantine;
 mod receipts;
+mod retired;
 mod roster;
 mod shipper;
 mod state;
@@ -17,6 +18,7 @@ mod worker;
 pub(crate) use destination::{Destination, DestinationError, StoreDestination};
 pub(crate) use open::{Opener, forget_others, open_store};
 pub(crate) use protection::Wanted;
+pub(crate) use retired::Retired;
 pub(crate) use roster::{Roster, Wakers};
 pub(crate) use shipper::{MAX_STORED_LOG, Shipped, failure_kinds};
 #[cfg(test)]

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::destination::StoreDestination;
 use super::forward::{Forwarder, Forwarding};
 use super::protection::{Wanted, Watch};
+use super::retired::Retired;
 use super::shipper::{Shipper, Trail};
 use super::state::{Progress, StateError};
 use super::worker::{Next, Surroundings, Worker};
@@ -38,6 +39,7 @@ pub(crate) struct Opener {
     pub(crate) directory: PathBuf,
     pub(crate) collector: Id,
     pub(crate) committer: Committer<SharedLedger>,
+    pub(crate) retired: Retired,
     pub(crate) ledger: SharedLedger,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) environment: Arc<dyn Environment>,
@@ -146,22 +148,31 @@ impl Opener {
     /// Goes on with a trail, or begins it at the end of the log, while nothing else runs.
     pub(crate) fn start(&self, prepared: Prepared) -> Result<Worker, StartError> {
         let (accepted, end) = (self.ledger.totals().accepted, self.committer.durable());
-        let progress = Progress::load(&self.committer.cursors(), &prepared.name, end, accepted);
+        let retired = self.retired.get(&Progress::cursor_name(&prepared.name)).map_err(StateError::from);
+        let progress = retired.and_then(|retired| {
+            Progress::resume(&self.committer.cursors(), &prepared.name, end, accepted, retired)
+        });
         self.run(prepared, progress)
     }
 
     /// Begins a trail at the end of the log while events come in.
     pub(crate) async fn add(&self, prepared: Prepared) -> Result<Worker, StartError> {
         let closed = || sidetrail_spool::Error::Closed;
+        let retired = match self.retired.get(&Progress::cursor_name(&prepared.name)) {
+            Ok(retired) => retired,
+            Err(error) => return self.run(prepared, Err(error.into())),
+        };
         for _ in 0..ATTEMPTS {
             let (tell, told) = tokio::sync::oneshot::channel();
             let (name, committer, cursors) =
                 (prepared.name.clone(), self.committer.clone(), self.committer.cursors());
+            let retired = retired.clone();
             // On the commit thread the end of the log and the count of events are of the same moment, and no segment goes
             // before the cursor is there to hold it.
             let look = move |ledger: Result<&SharedLedger, sidetrail_spool::Error>| {
                 let loaded = ledger.map_err(StateError::from).and_then(|ledger| {
-                    Progress::load(&cursors, &name, committer.durable(), ledger.totals().accepted)
+                    let accepted = ledger.totals().accepted;
+                    Progress::resume(&cursors, &name, committer.durable(), accepted, retired)
                 });
                 // Who asked has gone: there is no trail, and the next start forgets the cursor.
                 let _ = tell.send(loaded);
@@ -244,8 +255,9 @@ pub(crate) fn open_store(config: &TrailConfig) -> Result<Store, StartError> {
 pub(crate) fn forget_others(
     committer: &Committer<SharedLedger>,
     config: &Config,
+    retired: &Retired,
     accepted: u64,
-) -> Result<(), sidetrail_spool::Error> {
+) -> Result<(), StartError> {
     let cursors = committer.cursors();
     let known: Vec<_> =
         config.trails.iter().map(|trail| Progress::cursor_name(trail.name.as_str())).collect();
@@ -263,7 +275,8 @@ pub(crate) fn forget_others(
                 "a trail is gone from the configuration; what it had not shipped is given up"
             );
         }
-        cursors.remove(&name)?;
+        Progress::retire(&cursors, retired, &name)
+            .map_err(|error| StartError::Trail { reason: crate::chain(&error), trail: name })?;
     }
     Ok(())
 }

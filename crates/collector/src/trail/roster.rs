@@ -179,7 +179,7 @@ impl Roster {
             tracing::error!(trail = name, given_up, "trail ended: what it had not shipped is given up");
             self.opener.metrics.given_up(given_up.unwrap_or(0));
         }
-        if let Err(error) = cursors.remove(&cursor) {
+        if let Err(error) = Progress::retire(&cursors, &self.opener.retired, &cursor) {
             tracing::error!(trail = name, error = %crate::chain(&error), "cannot remove the cursor; the next start does");
         }
         self.opener.metrics.forget_trail(&name);

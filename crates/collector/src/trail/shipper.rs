@@ -356,9 +356,7 @@ impl<D: Destination> Shipper<D> {
         )
         .with_receipts(finished.receipts)
         .renamed(plan.attempt, plan.taken);
-        if self.progress.chain_index() == 0 {
-            manifest.events_before = self.progress.base();
-        }
+        manifest.events_before = self.progress.events_before();
         let log = finished.log.map(|log| Bytes::from(log.bytes));
         // Not the plan's end: a log whose damaged end was cut goes on before it, and what comes there is not in this batch.
         self.sealed = Some(Sealed {

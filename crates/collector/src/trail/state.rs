@@ -6,6 +6,8 @@ use sidetrail_archive::manifest;
 use sidetrail_spool::{Cursors, Error, Position};
 use sidetrail_wire::spool::v1::{BatchPlan, Taken, TrailState, Unlocked};
 
+use super::retired::{Retired, RetiredError};
+
 /// A trail's cursor, its chain, its counts, and the batch that it has decided on.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress {
@@ -56,6 +58,8 @@ impl Counts {
 pub(crate) enum StateError {
     #[error(transparent)]
     Spool(#[from] Error),
+    #[error(transparent)]
+    Retired(#[from] RetiredError),
     #[error("the state of trail cursor {name} is damaged: {reason}")]
     Damaged { name: String, reason: String },
 }
@@ -67,12 +71,25 @@ impl Progress {
         format!("trail-{}", &digest[..32])
     }
 
-    /// Reads the state of a trail. A trail that has none begins at `end`, where the ledger has `accepted` events.
+    /// The same where no trail ever went.
+    #[cfg(test)]
     pub(crate) fn load(
         cursors: &Cursors,
         trail: &str,
         end: Position,
         accepted: u64,
+    ) -> Result<Self, StateError> {
+        Self::resume(cursors, trail, end, accepted, None)
+    }
+
+    /// Reads the state of a trail. A trail that has none begins at `end`, where the ledger has `accepted` events; one that
+    /// had been there before goes on with its chain.
+    pub(crate) fn resume(
+        cursors: &Cursors,
+        trail: &str,
+        end: Position,
+        accepted: u64,
+        retired: Option<TrailState>,
     ) -> Result<Self, StateError> {
         let name = Self::cursor_name(trail);
         match cursors.get(&name)? {
@@ -86,7 +103,16 @@ impl Progress {
                 Ok(progress)
             }
             None => {
-                let state = TrailState { base: accepted, ..TrailState::default() };
+                let before = Self { name: name.clone(), position: end, state: retired.unwrap_or_default() };
+                before.previous().map_err(|reason| StateError::Damaged { name: name.clone(), reason })?;
+                let state = TrailState {
+                    base: accepted,
+                    away: before.state.away.saturating_add(before.queued(accepted)),
+                    chain_index: before.state.chain_index,
+                    previous_manifest: before.state.previous_manifest,
+                    last_created_unix_s: before.state.last_created_unix_s,
+                    ..TrailState::default()
+                };
                 let progress = Self { name, position: end, state };
                 progress.store(cursors)?;
                 Ok(progress)
@@ -99,6 +125,23 @@ impl Progress {
         let cursor = cursors.get(name).ok()??;
         let state = TrailState::decode(cursor.payload.as_slice()).ok()?;
         Some(Self { name: name.to_owned(), position: cursor.position, state }.queued(accepted))
+    }
+
+    /// Removes the cursor of a trail that is gone, by its name, and keeps what its chain needs to go on.
+    pub(super) fn retire(cursors: &Cursors, retired: &Retired, name: &str) -> Result<(), RetiredError> {
+        if let Some(cursor) = cursors.get(name)? {
+            // What cannot be read is no chain that could go on.
+            let state = TrailState::decode(cursor.payload.as_slice()).unwrap_or_default();
+            if !state.unlocked.is_empty() {
+                let unlocked = state.unlocked.len();
+                tracing::error!(cursor = name, unlocked, "objects stay without a lock: their trail is gone");
+            }
+            if state.chain_index > 0 {
+                let state = TrailState { plan: None, unlocked: Vec::new(), forwarding: false, ..state };
+                retired.put(name, &state)?;
+            }
+        }
+        Ok(cursors.remove(name)?)
     }
 
     pub(super) fn plan(&self) -> Result<Option<Plan>, String> {
@@ -179,6 +222,7 @@ impl Progress {
                 tracing::error!(key, "this object stays without a lock: too many others wait for theirs");
             }
             state.plan = None;
+            state.away = 0;
             state.chain_index += 1;
             state.previous_manifest = manifest.as_bytes().to_vec().into();
             state.shipped = state.shipped.saturating_add(counts.shipped);
@@ -188,9 +232,10 @@ impl Progress {
         })
     }
 
-    /// What the collector had accepted when the trail began.
-    pub(super) fn base(&self) -> u64 {
-        self.state.base
+    /// How many events the collector had accepted when the trail began, or while it was gone, for the manifest that
+    /// comes next.
+    pub(super) fn events_before(&self) -> u64 {
+        if self.state.chain_index == 0 { self.state.base } else { self.state.away }
     }
 
     /// Frames after the cursor are about to be sent to a gateway.

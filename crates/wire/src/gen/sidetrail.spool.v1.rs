@@ -228,6 +228,9 @@ pub struct TrailState {
     /// Frames after the cursor may be at a gateway already: the trail must not ship them itself.
     #[prost(bool, tag = "13")]
     pub forwarding: bool,
+    /// Events accepted while the trail was gone from the configuration: the next manifest says that the chain has none of them.
+    #[prost(uint64, tag = "16")]
+    pub away: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Unlocked {
