@@ -47,25 +47,28 @@ pub(crate) fn fdatasync(directory: &Path) -> Result<Vec<Duration>> {
     Ok(times)
 }
 
-/// The same for appends of a frame's size, one at each beat, while `work` goes on.
+/// The same for appends of a frame's size, one due at each beat, while `work` goes on. Time counts from when it is due, as it
+/// does for a batch: what falls due during a sync waits for it, and goes into the next one.
 pub(crate) fn fdatasync_while<T: Send>(
     directory: &Path,
     beat: Duration,
     work: impl FnOnce() -> Result<T> + Send,
 ) -> Result<(Vec<Duration>, T)> {
     let mut file = tempfile::tempfile_in(directory)?;
-    let bytes = [1; FRAME];
     thread::scope(|scope| {
         let worker = scope.spawn(work);
         let mut times = Vec::new();
         let mut due = Instant::now();
         while !worker.is_finished() {
-            let began = Instant::now();
-            append(&mut file, &bytes)?;
-            times.push(began.elapsed());
-            // Beats that went by meanwhile are not made up for.
-            due = (due + beat).max(Instant::now());
             thread::sleep(due.saturating_duration_since(Instant::now()));
+            let began = Instant::now();
+            let mut waiting = Vec::new();
+            while due <= began {
+                waiting.push(due);
+                due += beat;
+            }
+            append(&mut file, &vec![1; FRAME * waiting.len()])?;
+            times.extend(waiting.iter().map(Instant::elapsed));
         }
         times.sort_unstable();
         Ok((times, worker.join().map_err(|_| anyhow!("the work panicked"))??))
