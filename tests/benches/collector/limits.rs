@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
@@ -15,6 +16,9 @@ use sidetrail_archive::hash::Sha256;
 
 const SYNCS: usize = 1_000;
 const APPEND: usize = 64 << 10;
+
+/// What a batch of the paced load is on disk, about.
+const FRAME: usize = 8 << 10;
 
 /// The least of so many tries.
 const TRIES: usize = 3;
@@ -28,7 +32,8 @@ pub(crate) struct Limits {
     table: Vec<(String, f64, f64)>,
 }
 
-/// How long fdatasync takes after an append of 64 KiB, sorted.
+/// How long an append of 64 KiB and its fdatasync take, one right after the other, sorted. A machine that is kept awake
+/// like this answers sooner than one that has something to do every 10 ms.
 pub(crate) fn fdatasync(directory: &Path) -> Result<Vec<Duration>> {
     let mut file = tempfile::tempfile_in(directory)?;
     let mut times = Vec::with_capacity(SYNCS);
@@ -40,6 +45,34 @@ pub(crate) fn fdatasync(directory: &Path) -> Result<Vec<Duration>> {
     }
     times.sort_unstable();
     Ok(times)
+}
+
+/// The same for appends of a frame's size, one due at each beat, while `work` goes on. Time counts from when it is due, as it
+/// does for a batch: what falls due during a sync waits for it, and goes into the next one.
+pub(crate) fn fdatasync_while<T: Send>(
+    directory: &Path,
+    beat: Duration,
+    work: impl FnOnce() -> Result<T> + Send,
+) -> Result<(Vec<Duration>, T)> {
+    let mut file = tempfile::tempfile_in(directory)?;
+    thread::scope(|scope| {
+        let worker = scope.spawn(work);
+        let mut times = Vec::new();
+        let mut due = Instant::now();
+        while !worker.is_finished() {
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            let began = Instant::now();
+            let mut waiting = Vec::new();
+            while due <= began {
+                waiting.push(due);
+                due += beat;
+            }
+            append(&mut file, &vec![1; FRAME * waiting.len()])?;
+            times.extend(waiting.iter().map(Instant::elapsed));
+        }
+        times.sort_unstable();
+        Ok((times, worker.join().map_err(|_| anyhow!("the work panicked"))??))
+    })
 }
 
 fn append(file: &mut File, bytes: &[u8]) -> Result<()> {

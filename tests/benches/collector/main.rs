@@ -2,7 +2,9 @@
 //! server; what that costs, and what the machine's own limits are in the same run.
 //!
 //! 1. The collector starts and idles, with the configuration that it has by itself.
-//! 2. One source sends 1,000 events a second, then 5,000. The ack is compared to the disk's own fdatasync right after.
+//! 2. One source sends 1,000 events a second, then 5,000. The ack is compared to the disk's own fdatasync three times: at
+//!    the load's pace while the load goes on and the store writes to the same disk, at that pace alone, and alone without
+//!    a pause.
 //! 3. The collector starts again. Two sources send as fast as they get acks. CPU is the collector's own, user and system,
 //!    until everything is in the bucket.
 //! 4. The bucket is read back and verified: every event exactly once. Each stage's own function is run on the same
@@ -22,8 +24,11 @@
 //! | `stage_…_s_per_million` | receive (all else of taking events), decode, render, pack (zstd), spool (append and sync), unpack, gzip, hash, ship (all else of shipping) |
 //! | `rss_idle_mib`, `rss_1000_mib`, `rss_5000_mib` | resident memory in steps 1 and 2, the last two the most that was seen |
 //! | `rss_peak_mib` | the most that the system has seen in step 3 |
-//! | `paced_ack_…_ms`, `fdatasync_…_ms` | step 2 at 5,000/s, and the disk: an append of 64 KiB to a growing file and its fdatasync |
-//! | `ack_p99_over_fdatasync_p99` | their ratio |
+//! | `paced_ack_…_ms` | step 2 at 5,000/s, beside the disk being measured |
+//! | `fdatasync_…_ms` | the disk alone: an append of 64 KiB to a growing file and its fdatasync, without a pause |
+//! | `fdatasync_paced_…_ms` | the disk alone: 8 KiB, as a batch takes, each 10 ms |
+//! | `fdatasync_during_…_ms` | the same while step 2 sends 5,000/s: what collector, store and system do to the disk and the cores is in it |
+//! | `ack_p99_over_fdatasync_…p99` | the ack's p99 over each of the three |
 //! | `ack_p50_ms`, `ack_p99_ms` | step 3, at the window's depth |
 //! | `bytes_per_event`, `stored_ratio` | content; stored bytes per byte of content |
 //! | `binary_stripped_mib` | the executable without symbols, null without `strip` |
@@ -83,9 +88,12 @@ const SLOW: Load =
 const SLOW_EVENTS: u64 = 10_000;
 
 /// 5,000 events a second for 20 seconds.
-const PACED: Load =
-    Load { source: 3, batch: 50, window: 64, pace: Some(Pace { batch_every: Duration::from_millis(10) }) };
+const PACED: Load = Load { source: 3, batch: 50, window: 64, pace: Some(Pace { batch_every: BEAT }) };
 const PACED_EVENTS: u64 = 100_000;
+const BEAT: Duration = Duration::from_millis(10);
+
+/// How long the disk is then measured at the same pace without the load.
+const ALONE: Duration = Duration::from_secs(10);
 
 /// CPU seconds per million events that gzip level 3 of zlib-rs and SHA-256 took on the machine of the baseline, on
 /// records of 1,153 bytes (`baseline.md`, section 5, the slower of its two runs and the only one).
@@ -158,8 +166,15 @@ fn main() -> Result<()> {
 
     eprintln!("2. {SLOW_EVENTS} events at 1,000/s, {PACED_EVENTS} at 5,000/s");
     let (slow, _) = usage::most_while(id, || load::send(&shipped.socket(), &pool, &[SLOW], SLOW_EVENTS))?;
-    let (paced, paced_acks) =
-        usage::most_while(id, || load::send(&shipped.socket(), &pool, &[PACED], PACED_EVENTS))?;
+    let (paced, (fdatasync_during, paced_acks)) = usage::most_while(id, || {
+        limits::fdatasync_while(directory.path(), BEAT, || {
+            load::send(&shipped.socket(), &pool, &[PACED], PACED_EVENTS)
+        })
+    })?;
+    let (fdatasync_paced, ()) = limits::fdatasync_while(directory.path(), BEAT, || {
+        thread::sleep(ALONE);
+        Ok(())
+    })?;
     let fdatasync = limits::fdatasync(directory.path())?;
     shipped.stop()?;
 
@@ -200,7 +215,8 @@ fn main() -> Result<()> {
     limits.print();
     let milliseconds = |duration: Duration| round(duration.as_secs_f64() * 1000.0);
     let paced_p99 = quantile(&paced_acks, 0.99);
-    let fdatasync_p99 = quantile(&fdatasync, 0.99);
+    let ack_over =
+        |fdatasync: &[Duration]| round(paced_p99.as_secs_f64() / quantile(fdatasync, 0.99).as_secs_f64());
     let mut figures = json!({
         "events": events,
         "store": format!("{:?}", arguments.store).to_lowercase(),
@@ -218,8 +234,14 @@ fn main() -> Result<()> {
         "paced_ack_p50_ms": milliseconds(quantile(&paced_acks, 0.5)),
         "paced_ack_p99_ms": milliseconds(paced_p99),
         "fdatasync_p50_ms": milliseconds(quantile(&fdatasync, 0.5)),
-        "fdatasync_p99_ms": milliseconds(fdatasync_p99),
-        "ack_p99_over_fdatasync_p99": round(paced_p99.as_secs_f64() / fdatasync_p99.as_secs_f64()),
+        "fdatasync_p99_ms": milliseconds(quantile(&fdatasync, 0.99)),
+        "ack_p99_over_fdatasync_p99": ack_over(&fdatasync),
+        "fdatasync_during_p50_ms": milliseconds(quantile(&fdatasync_during, 0.5)),
+        "fdatasync_during_p99_ms": milliseconds(quantile(&fdatasync_during, 0.99)),
+        "ack_p99_over_fdatasync_during_p99": ack_over(&fdatasync_during),
+        "fdatasync_paced_p50_ms": milliseconds(quantile(&fdatasync_paced, 0.5)),
+        "fdatasync_paced_p99_ms": milliseconds(quantile(&fdatasync_paced, 0.99)),
+        "ack_p99_over_fdatasync_paced_p99": ack_over(&fdatasync_paced),
         "rss_idle_mib": idle.rss_mib(),
         "rss_1000_mib": slow,
         "rss_5000_mib": paced,
