@@ -370,10 +370,12 @@ fn a_second_signal_ends_at_once() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let mut collector = Collector::new(directory.path(), Settings::default())?;
     collector.start()?;
-    // The place is gone, so that a shutdown has something to wait for.
+    // The place is gone, so that a shutdown has something to wait for. The collector may be about to store its key there.
     let bucket = directory.path().join("bucket");
-    let _ = fs::remove_dir_all(&bucket);
-    fs::write(&bucket, "in the way")?;
+    wait_for("the place to be taken", START, || {
+        let _ = fs::remove_dir_all(&bucket);
+        Ok(fs::write(&bucket, "in the way").is_ok().then_some(()))
+    })?;
     let sender = Sender::new(&collector.socket(), SOURCE, 10, 10, Duration::ZERO);
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(sender.run())?;
     let process = collector.process().context("it runs")?;

@@ -172,18 +172,23 @@ impl Roster {
         let Leaving { name, worker, accepted, .. } = leaving;
         let committer: &Committer<SharedLedger> = &self.opener.committer;
         let (cursor, cursors) = (Progress::cursor_name(&name), committer.cursors());
-        if worker.join().is_some() {
-            tracing::info!(trail = name, "trail ended: all that had come is in the store");
-        } else {
-            let given_up = Progress::left(&cursors, &cursor, accepted);
-            tracing::error!(trail = name, given_up, "trail ended: what it had not shipped is given up");
-            self.opener.metrics.given_up(given_up.unwrap_or(0));
-        }
+        let is_through = worker.join().is_some();
+        let left = Progress::left(&cursors, &cursor, accepted);
         if let Err(error) = Progress::retire(&cursors, &self.opener.retired, &cursor) {
             tracing::error!(trail = name, error = %crate::chain(&error), "cannot remove the cursor; the next start does");
         }
         self.opener.metrics.forget_trail(&name);
         committer.release();
+        if is_through {
+            tracing::info!(trail = name, "trail ended: all that had come is in the store");
+        } else {
+            tracing::error!(
+                trail = name,
+                given_up = left,
+                "trail ended: what it had not shipped is given up"
+            );
+            self.opener.metrics.given_up(left.unwrap_or(0));
+        }
     }
 }
 
