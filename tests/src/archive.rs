@@ -115,7 +115,7 @@ pub fn verify(collector: &Collector) -> Result<Report> {
 ///
 /// # Errors
 ///
-/// As [`verify`].
+/// As [`verify()`].
 pub fn verify_at(collector: &Collector, destination: &str) -> Result<Report> {
     let check = |bucket: &dyn Bucket| Ok(verify::run(bucket, &Options::default(), &()));
     with_store(destination, &|name| collector.variable(name), check)

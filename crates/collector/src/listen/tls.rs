@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sidetrail_wire::pem::{self, PemError};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
 use tokio_rustls::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use tokio_rustls::rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
@@ -80,7 +80,7 @@ impl Tls {
         if expires_unix_s <= now_unix_s {
             return Err(TlsError::Expired { path: certificate.clone() });
         }
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(ring::default_provider());
         let authorities =
             |source: AuthoritiesError| TlsError::Authorities { path: client_ca.clone(), source };
         let mut roots = RootCertStore::empty();
