@@ -94,7 +94,7 @@ impl Gateway {
             };
             bounds.insert(trail.name.clone(), bound);
             let bucket = StoreDestination::new(store, Handle::current(), Wanted::of(trail), end.clone());
-            buckets.insert(trail.name.clone(), Arc::new(bucket));
+            buckets.insert(trail.name.clone(), Arc::new(bucket.looking_always()));
         }
         let inner = Arc::new(Inner {
             shared,

@@ -95,13 +95,20 @@ pub(crate) struct StoreDestination {
     give_up: CancellationToken,
     /// Looks at the bucket for as long as it is shipped to.
     watch: Option<AbortOnDropHandle<()>>,
-    /// The store takes a second create for an overwrite.
+    /// The store takes a second create for an overwrite, or may.
     overwrites: AtomicBool,
 }
 
 impl StoreDestination {
     pub(crate) fn new(store: Store, runtime: Handle, wanted: Wanted, give_up: CancellationToken) -> Self {
         Self { store, runtime, wanted, give_up, watch: None, overwrites: AtomicBool::new(false) }
+    }
+
+    /// Looks before and after each put, without knowing whether the store needs that: for who puts seldom and asks nothing
+    /// of the store before.
+    pub(crate) fn looking_always(mut self) -> Self {
+        self.overwrites = AtomicBool::new(true);
+        self
     }
 
     /// Has the bucket looked at, too.

@@ -138,7 +138,7 @@ impl Roster {
         self.running.iter().filter(|running| running.worker.is_changing()).count() + self.leaving.len()
     }
 
-    /// The names and workers of all, to be drained and joined.
+    /// The names and workers of those that stay, to be joined.
     pub(crate) fn into_workers(mut self) -> Vec<(String, Worker)> {
         self.look_after();
         let running =
@@ -146,7 +146,7 @@ impl Roster {
         running.collect()
     }
 
-    /// Those that leave, and what was accepted when they began to.
+    /// The workers of all, of those that leave too.
     pub(crate) fn workers(&self) -> impl Iterator<Item = &Worker> {
         let running = self.running.iter().map(|running| &running.worker);
         running.chain(self.leaving.iter().map(|leaving| &leaving.worker))
