@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use sidetrail_archive::verify::Outcome;
 use sidetrail_tests::collector::Settings;
 use sidetrail_tests::sender::{Sender, event_id};
-use sidetrail_tests::{Collector, START, SeaweedFs, archive, wait_for};
+use sidetrail_tests::{Collector, Load, START, SeaweedFs, archive, wait_for};
 
 const ROUNDS: u64 = 20;
 const SOURCES: u8 = 3;
@@ -31,7 +31,7 @@ fn killed_collector_loses_and_doubles_nothing_in_a_directory() -> Result<()> {
 fn kill_under_load(mut collector: Collector, seed: u64) -> Result<()> {
     let mut random = seed;
     collector.start()?;
-    let load = Load::start(&collector, u64::MAX / 2, Duration::from_millis(2))?;
+    let load = load(&collector, u64::MAX / 2)?;
     for round in 0..ROUNDS {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         thread::sleep(Duration::from_millis(30 + (random >> 33) % 700));
@@ -62,7 +62,7 @@ fn a_store_that_is_away_loses_and_doubles_nothing() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let mut collector = Collector::new(directory.path(), Settings::default())?.with_store(&store, &bucket)?;
     collector.start()?;
-    let load = Load::start(&collector, 20_000, Duration::from_millis(2))?;
+    let load = load(&collector, 20_000)?;
     wait_for("records in the store", START, || shipped(&collector, 500.0))?;
     store.kill()?;
     let acked: u64 = load.acked().iter().sum();
@@ -132,40 +132,9 @@ fn holds_exactly_once(collector: &Collector, acked: &[u64]) -> Result<()> {
     Ok(())
 }
 
-/// Senders on a thread with a runtime of their own.
-struct Load {
-    senders: Vec<Sender>,
-    runtime: tokio::runtime::Runtime,
-    tasks: Vec<tokio::task::JoinHandle<Result<()>>>,
-}
-
-impl Load {
-    fn start(collector: &Collector, total: u64, pause: Duration) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let sender = |source| Sender::new(&collector.socket(), [source; 16], total, 20, pause);
-        let senders: Vec<_> = (1..=SOURCES).map(sender).collect();
-        let tasks =
-            senders.iter().cloned().map(|sender| runtime.spawn(async move { sender.run().await })).collect();
-        Ok(Self { senders, runtime, tasks })
-    }
-
-    fn acked(&self) -> Vec<u64> {
-        self.senders.iter().map(Sender::acked).collect()
-    }
-
-    /// Stops sending. What was acked by then.
-    fn stop(self) -> Vec<u64> {
-        self.runtime.shutdown_timeout(Duration::from_secs(5));
-        self.senders.iter().map(Sender::acked).collect()
-    }
-
-    /// Waits until everything is acked.
-    fn finish(self) -> Result<Vec<u64>> {
-        for task in self.tasks {
-            self.runtime.block_on(async { tokio::time::timeout(START * 2, task).await })???;
-        }
-        Ok(self.senders.iter().map(Sender::acked).collect())
-    }
+fn load(collector: &Collector, total: u64) -> Result<Load> {
+    let pause = Duration::from_millis(2);
+    Load::start((1..=SOURCES).map(|source| Sender::new(&collector.socket(), [source; 16], total, 20, pause)))
 }
 
 mod incompressible {

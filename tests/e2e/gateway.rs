@@ -11,7 +11,7 @@ use sidetrail_archive::manifest::{Manifest, PublishedKey};
 use sidetrail_archive::verify::Outcome;
 use sidetrail_tests::collector::Settings;
 use sidetrail_tests::sender::{Sender, event_id};
-use sidetrail_tests::{Collector, START, SeaweedFs, archive, wait_for};
+use sidetrail_tests::{Collector, Load, START, SeaweedFs, archive, wait_for};
 
 const ROUNDS: u64 = 16;
 const SIDECARS: u8 = 3;
@@ -43,7 +43,7 @@ fn killed_sidecars_and_a_killed_gateway_lose_and_double_nothing() -> Result<()> 
         sidecar.start()?;
         sidecars.push(sidecar);
     }
-    let load = Load::start(&sidecars, u64::MAX / 2)?;
+    let load = load(&sidecars, u64::MAX / 2)?;
     let mut seed = 0x5eed_0004;
     for round in 0..ROUNDS {
         thread::sleep(Duration::from_millis(30 + random(&mut seed) % 600));
@@ -93,7 +93,7 @@ fn a_gateway_that_is_away_loses_and_doubles_nothing() -> Result<()> {
     gateway.start()?;
     let mut sidecar = collector(root.path(), "1", Settings::default())?.forwarding_to(&gateway);
     sidecar.start()?;
-    let load = Load::start(std::slice::from_ref(&sidecar), 12_000)?;
+    let load = load(std::slice::from_ref(&sidecar), 12_000)?;
     wait_for("events at the gateway", START, || {
         let forwarded = gateway.metrics()?.get("sidetrail_forwarded_events_total").copied();
         Ok(forwarded.filter(|events| *events > 500.0).map(|_| ()))
@@ -145,7 +145,7 @@ fn a_destination_is_not_changed_in_the_middle() -> Result<()> {
     gateway.start()?;
     let mut sidecar = collector(root.path(), "1", Settings::default())?.forwarding_to(&gateway);
     sidecar.start()?;
-    Load::start(std::slice::from_ref(&sidecar), 200)?.finish()?;
+    load(std::slice::from_ref(&sidecar), 200)?.finish()?;
     wait_for("the first frames at the gateway", START, || {
         let forwarded = gateway.metrics()?.get("sidetrail_forwarded_events_total").copied();
         Ok(forwarded.filter(|events| *events > 0.0).map(|_| ()))
@@ -165,7 +165,7 @@ fn a_destination_is_not_changed_in_the_middle() -> Result<()> {
     sidecar.stop()?;
     sidecar.forward(false);
     sidecar.start()?;
-    Load::start(std::slice::from_ref(&sidecar), 300)?.finish()?;
+    load(std::slice::from_ref(&sidecar), 300)?.finish()?;
     sidecar.stop()?;
     gateway.stop()?;
     holds_exactly_once(&gateway, &[200])?;
@@ -188,7 +188,7 @@ fn another_account_is_refused() -> Result<()> {
         .with_account("444455556666")
         .with_shutdown("1s");
     sidecar.start()?;
-    let load = Load::start(std::slice::from_ref(&sidecar), 100)?;
+    let load = load(std::slice::from_ref(&sidecar), 100)?;
     ensure!(load.finish()? == [100], "it takes events all the same");
     wait_for("the refusal", START, || {
         let text = "open.account_id is \\\"444455556666\\\", the gateway ships for \\\"111122223333\\\"";
@@ -216,7 +216,7 @@ fn what_a_sidecar_cannot_ship_at_shutdown_arrives_through_the_gateway() -> Resul
         .with_gateway(&gateway)
         .with_shutdown("8s");
     sidecar.start()?;
-    let acked = Load::start(std::slice::from_ref(&sidecar), 1_000)?.finish()?;
+    let acked = load(std::slice::from_ref(&sidecar), 1_000)?.finish()?;
     ensure!(acked == [1_000], "{acked:?}");
     wait_for("records in the store", START, || {
         let shipped = sidecar.metric(r#"sidetrail_trail_events_shipped_total{trail="default"}"#)?;
@@ -227,7 +227,7 @@ fn what_a_sidecar_cannot_ship_at_shutdown_arrives_through_the_gateway() -> Resul
     let silent = TcpListener::bind("127.0.0.1:0")?;
     sidecar.set_env("AWS_ENDPOINT_URL", &format!("http://{}", silent.local_addr()?));
     sidecar.start()?;
-    let acked = Load::start(std::slice::from_ref(&sidecar), 6_000)?.finish()?;
+    let acked = load(std::slice::from_ref(&sidecar), 6_000)?.finish()?;
     ensure!(acked == [6_000], "{acked:?}");
     store.kill()?;
     let began = Instant::now();
@@ -250,7 +250,7 @@ fn what_a_sidecar_cannot_ship_at_shutdown_arrives_through_the_gateway() -> Resul
 
     // Its own chain goes on where the gateway's deliveries end.
     sidecar.start()?;
-    Load::start(std::slice::from_ref(&sidecar), 7_000)?.finish()?;
+    load(std::slice::from_ref(&sidecar), 7_000)?.finish()?;
     sidecar.stop()?;
     gateway.stop()?;
     holds_exactly_once(&sidecar, &[7_000])?;
@@ -274,7 +274,7 @@ fn a_parcel_for_another_bucket_is_refused() -> Result<()> {
     let silent = TcpListener::bind("127.0.0.1:0")?;
     sidecar.set_env("AWS_ENDPOINT_URL", &format!("http://{}", silent.local_addr()?));
     sidecar.start()?;
-    Load::start(std::slice::from_ref(&sidecar), 100)?.finish()?;
+    load(std::slice::from_ref(&sidecar), 100)?.finish()?;
     sidecar.stop()?;
     let log = sidecar.log()?;
     ensure!(log.contains("parcel.destination states \\\"s3://elsewhere/audit\\\""), "{log}");
@@ -312,41 +312,10 @@ pub(crate) fn manifests(collector: &Collector) -> Result<Vec<Manifest>> {
     Ok(objects.values().filter_map(|bytes| Manifest::open(bytes, &keys).ok()).collect())
 }
 
-/// One sender for each sidecar, on a runtime of their own. Sidecar `n`, counted from 1, has the source of that number.
-struct Load {
-    senders: Vec<Sender>,
-    runtime: tokio::runtime::Runtime,
-    tasks: Vec<tokio::task::JoinHandle<Result<()>>>,
-}
-
-impl Load {
-    fn start(sidecars: &[Collector], total: u64) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let pause = Duration::from_millis(2);
-        let senders: Vec<_> = (1..)
-            .zip(sidecars)
-            .map(|(source, sidecar)| Sender::new(&sidecar.socket(), [source; 16], total, 20, pause))
-            .collect();
-        let tasks =
-            senders.iter().cloned().map(|sender| runtime.spawn(async move { sender.run().await })).collect();
-        Ok(Self { senders, runtime, tasks })
-    }
-
-    fn acked(&self) -> Vec<u64> {
-        self.senders.iter().map(Sender::acked).collect()
-    }
-
-    /// Stops sending. What was acked by then.
-    fn stop(self) -> Vec<u64> {
-        self.runtime.shutdown_timeout(Duration::from_secs(5));
-        self.senders.iter().map(Sender::acked).collect()
-    }
-
-    /// Waits until everything is acked.
-    fn finish(self) -> Result<Vec<u64>> {
-        for task in self.tasks {
-            self.runtime.block_on(async { tokio::time::timeout(START * 2, task).await })???;
-        }
-        Ok(self.senders.iter().map(Sender::acked).collect())
-    }
+/// One sender for each sidecar. Sidecar `n`, counted from 1, has the source of that number.
+fn load(sidecars: &[Collector], total: u64) -> Result<Load> {
+    let pause = Duration::from_millis(2);
+    let sender =
+        |(source, sidecar): (u8, &Collector)| Sender::new(&sidecar.socket(), [source; 16], total, 20, pause);
+    Load::start((1..).zip(sidecars).map(sender))
 }

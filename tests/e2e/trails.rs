@@ -15,9 +15,7 @@ use sidetrail_archive::sign::{Ed25519Signer, Signer};
 use sidetrail_archive::verify::Outcome;
 use sidetrail_tests::collector::Settings;
 use sidetrail_tests::sender::{Sender, event_id};
-use sidetrail_tests::{Collector, START, SeaweedFs, archive, tools, wait_for};
-use tokio::runtime::Runtime;
-use tokio::task::JoinHandle;
+use sidetrail_tests::{Collector, Load, START, SeaweedFs, archive, tools, wait_for};
 
 const SOURCES: u64 = 3;
 const TOTAL: u64 = 3_000;
@@ -56,48 +54,27 @@ fn source(index: u64) -> [u8; 16] {
     [0x40 + u8::try_from(index).unwrap_or(0); 16]
 }
 
-/// Senders of all records.
-struct Load {
-    runtime: Runtime,
-    senders: Vec<Sender>,
-    tasks: Vec<JoinHandle<Result<()>>>,
+/// Starts senders of all records.
+fn load(collector: &Collector, sources: std::ops::Range<u64>) -> Result<Load> {
+    let pause = Duration::from_millis(5);
+    Load::start(sources.map(|index| {
+        Sender::new(&collector.socket(), source(index), TOTAL, BATCH, pause).with_records(record)
+    }))
 }
 
-impl Load {
-    fn start(collector: &Collector, sources: std::ops::Range<u64>) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let sender = |index| {
-            let pause = Duration::from_millis(5);
-            Sender::new(&collector.socket(), source(index), TOTAL, BATCH, pause).with_records(record)
-        };
-        let senders: Vec<_> = sources.map(sender).collect();
-        let tasks = senders.iter().cloned().map(|it| runtime.spawn(async move { it.run().await })).collect();
-        Ok(Self { runtime, senders, tasks })
+/// Kills the collector as often as `KILLS`, each time when more was acked, and has it started again by `restart`.
+fn kill(
+    load: &Load,
+    collector: &mut Collector,
+    mut restart: impl FnMut(&mut Collector, u64) -> Result<()>,
+) -> Result<()> {
+    for kill in 0..KILLS {
+        let due = (kill + 1) * TOTAL * load.acked().len() as u64 / (KILLS + 1);
+        wait_for("acks", START, || Ok((load.acked().iter().sum::<u64>() >= due).then_some(())))?;
+        collector.kill()?;
+        restart(collector, kill)?;
     }
-
-    /// Kills the collector as often as `KILLS`, each time when more was acked, and has it started again by `restart`.
-    fn kill(
-        &self,
-        collector: &mut Collector,
-        mut restart: impl FnMut(&mut Collector, u64) -> Result<()>,
-    ) -> Result<()> {
-        for kill in 0..KILLS {
-            let due = (kill + 1) * TOTAL * self.senders.len() as u64 / (KILLS + 1);
-            wait_for("acks", START, || {
-                Ok((self.senders.iter().map(Sender::acked).sum::<u64>() >= due).then_some(()))
-            })?;
-            collector.kill()?;
-            restart(collector, kill)?;
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> Result<()> {
-        for task in self.tasks {
-            self.runtime.block_on(async { tokio::time::timeout(START * 2, task).await })???;
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 /// The eventIDs at a destination. None is there twice.
@@ -146,8 +123,8 @@ fn each_trail_has_what_it_selects() -> Result<()> {
         key.display()
     ));
     collector.start()?;
-    let load = Load::start(&collector, 0..SOURCES)?;
-    load.kill(&mut collector, |collector, _| collector.start())?;
+    let load = load(&collector, 0..SOURCES)?;
+    kill(&load, &mut collector, |collector, _| collector.start())?;
     load.finish()?;
     let total = SOURCES * TOTAL;
     wait_for("the trails' metrics", START, || {
@@ -190,8 +167,8 @@ fn selectors_may_change_between_kills() -> Result<()> {
     };
     collector.set_trails(trails(0));
     collector.start()?;
-    let load = Load::start(&collector, 0..SOURCES)?;
-    load.kill(&mut collector, |collector, kill| {
+    let load = load(&collector, 0..SOURCES)?;
+    kill(&load, &mut collector, |collector, kill| {
         collector.set_trails(trails(kill + 1));
         collector.start()
     })?;
