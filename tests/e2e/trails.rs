@@ -111,7 +111,7 @@ fn each_trail_has_what_it_selects() -> Result<()> {
     let mut collector = Collector::new(directory.path(), Settings::default())?.with_store(store, &bucket)?;
     let signer = Ed25519Signer::generate()?;
     let key = directory.path().join("refunds.pem");
-    fs::write(&key, signer.to_pem()?)?;
+    fs::write(&key, signer.to_pem())?;
     fs::set_permissions(&key, Permissions::from_mode(0o600))?;
     let (all, writes) =
         (collector.destination(), format!("s3://{}/only/writes", store.bucket("trails-writes")?));

@@ -80,7 +80,7 @@ impl<'de> Deserialize<'de> for Sha256 {
 
 /// A running SHA-256 that also counts what it was fed.
 pub struct Hasher {
-    context: aws_lc_rs::digest::Context,
+    context: ring::digest::Context,
     size: u64,
 }
 
@@ -88,7 +88,7 @@ impl Hasher {
     /// A hasher that has seen nothing.
     #[must_use]
     pub fn new() -> Self {
-        Self { context: aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256), size: 0 }
+        Self { context: ring::digest::Context::new(&ring::digest::SHA256), size: 0 }
     }
 
     /// Feeds the next bytes.

@@ -29,7 +29,7 @@ pub(crate) fn generate(arguments: &Generate) -> Result<Exit> {
     let private = &arguments.out;
     let public = arguments.public.clone().unwrap_or_else(|| beside(private));
     let signer = Ed25519Signer::generate().context("could not make a key")?;
-    let text = signer.to_pem().context("could not encode the key")?;
+    let text = signer.to_pem();
     create(private, PRIVATE_MODE, &text)?;
     if let Err(error) = create(&public, PUBLIC_MODE, &signer.public_key().to_pem()) {
         // It was made a moment ago and nobody has it: better none than half a pair.

@@ -83,7 +83,7 @@ pub(crate) fn signer(directory: &Path, configured: Option<&Path>) -> Result<Arc<
         Err(error) if configured.is_none() && error.kind() == io::ErrorKind::NotFound => {
             let failed = |source| IdentityError::Key { path: own.clone(), source };
             let signer = Ed25519Signer::generate().map_err(failed)?;
-            write_key(&own, &signer.to_pem().map_err(failed)?)?;
+            write_key(&own, &signer.to_pem())?;
             Ok(Arc::new(signer))
         }
         Err(source) => Err(IdentityError::File { action: "read", path: path.to_owned(), source }),

@@ -1,76 +1,24 @@
-//! Ed25519 signatures: who signs, with what, and how keys are written down.
-//!
-//! Keys travel as PEM: a private key is one `PRIVATE KEY` block (PKCS#8, RFC 8410, as `openssl genpkey -algorithm
-//! ed25519` writes it), public keys are any number of `PUBLIC KEY` blocks (SubjectPublicKeyInfo) in one file. A key is
-//! named by its [`KeyId`], the SHA-256 of its SubjectPublicKeyInfo.
+//! Ed25519 (RFC 8032): keys and signatures.
 
 use std::fmt;
-use std::str::FromStr;
 
-use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
+use ring::rand::{SecureRandom, SystemRandom};
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use zeroize::Zeroizing;
 
-use crate::hash::{InvalidSha256, Sha256};
+use super::pem::{self, PRIVATE, PUBLIC};
+use super::{KeyError, KeyId, SignError, Signer};
+use crate::hash::Sha256;
 
 /// What precedes the 32 raw bytes in an Ed25519 SubjectPublicKeyInfo (RFC 8410, section 4).
 const SPKI_HEADER: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
-/// The largest PEM text that is read, in bytes: about five thousand public keys.
-pub const MAX_PEM: usize = 1 << 20;
-
-/// Why a key could not be read or used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeyError {
-    /// The text is larger than [`MAX_PEM`].
-    #[error("the key file is larger than {MAX_PEM} bytes")]
-    TooLarge,
-    /// A PEM block has no end, a wrong end, or is not base64.
-    #[error("the key file is not well-formed PEM")]
-    Pem,
-    /// No block of the kind asked for.
-    #[error("the key file holds no {0} block")]
-    Absent(&'static str),
-    /// A block of another kind than asked for, such as a private key among public ones.
-    #[error("the key file holds a block other than {0}")]
-    Unexpected(&'static str),
-    /// More than one private key.
-    #[error("the key file holds more than one PRIVATE KEY block")]
-    TooMany,
-    /// The bytes are not an Ed25519 key in this encoding.
-    #[error("not an Ed25519 key")]
-    NotEd25519,
-    /// The cryptographic library failed, for example to draw randomness.
-    #[error("the cryptographic library failed")]
-    Crypto,
-}
-
-/// The name of a key: the SHA-256 of its SubjectPublicKeyInfo DER, 64 lowercase hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct KeyId(Sha256);
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl FromStr for KeyId {
-    type Err = InvalidSha256;
-
-    fn from_str(text: &str) -> Result<Self, InvalidSha256> {
-        text.parse().map(Self)
-    }
-}
+/// What precedes the 32 bytes of the seed in a PKCS#8 private key of version 1 (RFC 8410, section 7): the whole's header, the
+/// version, the algorithm, and two octet strings, one in the other.
+const PKCS8_HEADER: [u8; 16] =
+    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
 /// An Ed25519 signature, 64 bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -130,7 +78,7 @@ impl PublicKey {
     /// As one PEM block `PUBLIC KEY`. Blocks can be concatenated to a bundle.
     #[must_use]
     pub fn to_pem(&self) -> String {
-        pem(PUBLIC, &self.to_spki())
+        pem::block(PUBLIC, &self.to_spki())
     }
 
     /// Every key of a PEM bundle, in order; text between the blocks is ignored.
@@ -138,7 +86,7 @@ impl PublicKey {
     /// # Errors
     /// If the text is not PEM, holds no public key, or holds a block of another kind.
     pub fn from_pem_bundle(text: &str) -> Result<Vec<Self>, KeyError> {
-        blocks(text, PUBLIC)?.iter().map(|der| Self::from_spki(der)).collect()
+        pem::blocks(text, PUBLIC)?.iter().map(|der| Self::from_spki(der)).collect()
     }
 
     /// The name of the key.
@@ -164,41 +112,26 @@ fn spki(raw: &[u8; 32]) -> Vec<u8> {
     [&SPKI_HEADER[..], raw].concat()
 }
 
-/// Something that signs. Implement it to keep the private key elsewhere, such as in a KMS.
-pub trait Signer: Send + Sync {
-    /// The key that checks what this signs.
-    fn public_key(&self) -> &PublicKey;
-
-    /// Signs `message` with Ed25519 (pure, RFC 8032).
-    ///
-    /// # Errors
-    /// If the signer cannot sign now.
-    fn sign(&self, message: &[u8]) -> Result<Signature, SignError>;
-
-    /// The name of the key.
-    fn key_id(&self) -> KeyId {
-        self.public_key().id()
-    }
-}
-
-/// A signer could not sign.
-#[derive(Debug, thiserror::Error)]
-#[error("could not sign")]
-pub struct SignError(#[source] pub Option<Box<dyn std::error::Error + Send + Sync>>);
-
-/// A private key held in memory. It is not shown by `Debug`; aws-lc clears its memory when it is dropped.
+/// A private key held in memory. It is not shown by `Debug`. Its seed is wiped when it is dropped; ring does not wipe what
+/// it derives from that.
 pub struct Ed25519Signer {
+    seed: Seed,
     pair: Ed25519KeyPair,
     public: PublicKey,
 }
 
+/// The private key as RFC 8032 has it, 32 bytes.
+type Seed = Zeroizing<[u8; 32]>;
+
 impl Ed25519Signer {
-    /// A new key, drawn from aws-lc's own generator, which the operating system seeds.
+    /// A new key, drawn from the operating system.
     ///
     /// # Errors
     /// [`KeyError::Crypto`] if that fails.
     pub fn generate() -> Result<Self, KeyError> {
-        Self::new(Ed25519KeyPair::generate().map_err(|_| KeyError::Crypto)?)
+        let mut seed = Seed::default();
+        SystemRandom::new().fill(&mut *seed).map_err(|_| KeyError::Crypto)?;
+        Self::from_seed(seed)
     }
 
     /// From PKCS#8 DER, with or without the public key in it.
@@ -206,7 +139,13 @@ impl Ed25519Signer {
     /// # Errors
     /// [`KeyError::NotEd25519`] for anything else.
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, KeyError> {
-        Self::new(Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(|_| KeyError::NotEd25519)?)
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(|_| KeyError::NotEd25519)?;
+        let signer = Self::from_seed(seed_of(der).ok_or(KeyError::NotEd25519)?)?;
+        if signer.pair.public_key().as_ref() == pair.public_key().as_ref() {
+            Ok(signer)
+        } else {
+            Err(KeyError::NotEd25519)
+        }
     }
 
     /// From a PEM text with exactly one `PRIVATE KEY` block.
@@ -214,25 +153,36 @@ impl Ed25519Signer {
     /// # Errors
     /// If the text is not that.
     pub fn from_pem(text: &str) -> Result<Self, KeyError> {
-        match blocks(text, PRIVATE)?.as_slice() {
+        match Zeroizing::new(pem::blocks(text, PRIVATE)?).as_slice() {
             [der] => Self::from_pkcs8(der),
             _ => Err(KeyError::TooMany),
         }
     }
 
     /// The private key as one PEM block `PRIVATE KEY` (PKCS#8 version 1, which every tool reads).
-    ///
-    /// # Errors
-    /// [`KeyError::Crypto`] if the key cannot be encoded.
-    pub fn to_pem(&self) -> Result<String, KeyError> {
-        let der = self.pair.to_pkcs8v1().map_err(|_| KeyError::Crypto)?;
-        Ok(pem(PRIVATE, der.as_ref()))
+    #[must_use]
+    pub fn to_pem(&self) -> String {
+        let mut der = Zeroizing::new([0; PKCS8_HEADER.len() + 32]);
+        let (header, seed) = der.split_at_mut(PKCS8_HEADER.len());
+        header.copy_from_slice(&PKCS8_HEADER);
+        seed.copy_from_slice(&*self.seed);
+        pem::block(PRIVATE, &*der)
     }
 
-    fn new(pair: Ed25519KeyPair) -> Result<Self, KeyError> {
-        let raw = pair.public_key().as_ref().try_into().map_err(|_| KeyError::NotEd25519)?;
-        Ok(Self { pair, public: PublicKey::from_raw(raw) })
+    fn from_seed(seed: Seed) -> Result<Self, KeyError> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&*seed).map_err(|_| KeyError::Crypto)?;
+        let raw = pair.public_key().as_ref().try_into().map_err(|_| KeyError::Crypto)?;
+        Ok(Self { seed, pair, public: PublicKey::from_raw(raw) })
     }
+}
+
+/// The seed in a PKCS#8 key that ring has read: it checks all the rest and keeps the seed to itself.
+fn seed_of(der: &[u8]) -> Option<Seed> {
+    // The length of the whole takes one byte more where attributes make it long.
+    let skipped = if *der.get(1)? == 0x81 { 3 } else { 2 };
+    let (version, rest) = der.get(skipped..)?.split_at_checked(3)?;
+    let seed = rest.strip_prefix(&PKCS8_HEADER[2 + version.len()..])?.first_chunk()?;
+    Some(Zeroizing::new(*seed))
 }
 
 impl Signer for Ed25519Signer {
@@ -241,8 +191,7 @@ impl Signer for Ed25519Signer {
     }
 
     fn sign(&self, message: &[u8]) -> Result<Signature, SignError> {
-        let signature = self.pair.try_sign(message).map_err(|error| SignError(Some(Box::new(error))))?;
-        signature.as_ref().try_into().map(Signature).map_err(|_| SignError(None))
+        self.pair.sign(message).as_ref().try_into().map(Signature).map_err(|_| SignError(None))
     }
 }
 
@@ -252,51 +201,10 @@ impl fmt::Debug for Ed25519Signer {
     }
 }
 
-const PUBLIC: &str = "PUBLIC KEY";
-const PRIVATE: &str = "PRIVATE KEY";
-
-/// One PEM block (RFC 7468): base64 in lines of 64.
-fn pem(label: &str, der: &[u8]) -> String {
-    let body = STANDARD.encode(der);
-    let mut text = format!("-----BEGIN {label}-----\n");
-    for line in body.as_bytes().chunks(64) {
-        text.extend(line.iter().map(|byte| char::from(*byte)));
-        text.push('\n');
-    }
-    text + &format!("-----END {label}-----\n")
-}
-
-/// The bodies of all blocks of `text`, of which there is at least one and all have `label`.
-fn blocks(text: &str, label: &'static str) -> Result<Vec<Vec<u8>>, KeyError> {
-    if text.len() > MAX_PEM {
-        return Err(KeyError::TooLarge);
-    }
-    let mut found = Vec::new();
-    let mut lines = text.lines().map(str::trim);
-    while let Some(line) = lines.next() {
-        let Some(begun) = line.strip_prefix("-----BEGIN ").and_then(|rest| rest.strip_suffix("-----")) else {
-            continue;
-        };
-        if begun != label {
-            return Err(KeyError::Unexpected(label));
-        }
-        let end = format!("-----END {label}-----");
-        let mut body = String::new();
-        loop {
-            let line = lines.next().ok_or(KeyError::Pem)?;
-            if line == end {
-                break;
-            }
-            body.push_str(line);
-        }
-        found.push(STANDARD.decode(body).map_err(|_| KeyError::Pem)?);
-    }
-    if found.is_empty() { Err(KeyError::Absent(label)) } else { Ok(found) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sign::MAX_PEM;
 
     /// RFC 8410, section 10.3: the example key pair.
     const RFC_8410: &str = "-----BEGIN PRIVATE KEY-----\n\
@@ -307,9 +215,37 @@ mod tests {
     #[test]
     fn reads_and_writes_the_example_of_rfc_8410() {
         let signer = Ed25519Signer::from_pem(RFC_8410).unwrap();
-        assert_eq!(signer.to_pem().unwrap(), RFC_8410);
+        assert_eq!(signer.to_pem(), RFC_8410);
         assert_eq!(signer.public_key().to_pem(), RFC_8410_PUBLIC);
         assert_eq!(PublicKey::from_pem_bundle(RFC_8410_PUBLIC).unwrap(), [signer.public_key().clone()]);
+    }
+
+    /// RFC 8410, section 10.3: the same with attributes and the public key (PKCS#8 version 2).
+    const RFC_8410_LONG: &str = "-----BEGIN PRIVATE KEY-----\n\
+        MHICAQEwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n\
+        oB8wHQYKKoZIhvcNAQkJFDEPDA1DdXJkbGUgQ2hhaXJzgSEAGb9ECWmEzf6FQbrB\n\
+        Z9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PRIVATE KEY-----\n";
+
+    #[test]
+    fn reads_keys_of_version_2_with_attributes_of_any_length() {
+        let signer = Ed25519Signer::from_pem(RFC_8410_LONG).unwrap();
+        assert_eq!(signer.to_pem(), RFC_8410);
+
+        let mut der = pem::blocks(RFC_8410_LONG, PRIVATE).unwrap().remove(0);
+        let attributes = [&[0xa0, 0x81, 0x90][..], &[0; 0x90]].concat();
+        der.splice(48..48 + 0x21, attributes);
+        let length = u8::try_from(der.len() - 2).unwrap();
+        der.splice(1..2, [0x81, length]);
+        assert_eq!(Ed25519Signer::from_pkcs8(&der).unwrap().to_pem(), RFC_8410);
+
+        for (place, bit) in [(16, 1), (der.len() - 1, 1), (2, 1), (10, 1), (14, 1)] {
+            let mut der = der.clone();
+            der[place] ^= bit;
+            assert_eq!(Ed25519Signer::from_pkcs8(&der).unwrap_err(), KeyError::NotEd25519, "{place}");
+        }
+        for length in 0..der.len() {
+            assert_eq!(Ed25519Signer::from_pkcs8(&der[..length]).unwrap_err(), KeyError::NotEd25519);
+        }
     }
 
     #[test]
