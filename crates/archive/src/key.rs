@@ -348,7 +348,9 @@ impl fmt::Display for KeyObjectKey {
 
 text!(KeyObjectKey);
 
+mod digest;
 mod quarantine;
+pub use digest::{AnyKeyId, DigestKey, DigestKeyObjectKey, RevocationKey, Second};
 pub use quarantine::QuarantineKey;
 
 #[cfg(test)]

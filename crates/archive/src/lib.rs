@@ -1,9 +1,9 @@
 //! What evidence in the bucket looks like, and how it is believed.
 //!
 //! A collector writes three kinds of objects: gzip *log files* of records as CloudTrail writes them, one signed
-//! *manifest* for each, and the *public keys* that the manifests are signed with. This crate owns their names
-//! ([`key`]), their bytes ([`log`], [`manifest`], [`dsse`]), the signatures ([`sign`]) and the verification of a whole
-//! bucket ([`verify`]). The formats are described in `crates/ARCHITECTURE.md`, section "Formats".
+//! *manifest* for each, and the *public keys* that the manifests are signed with. Who holds a trail's key writes *digests*
+//! over them, as CloudTrail does. This crate owns their names ([`key`]), their bytes ([`log`], [`manifest`], [`digest`],
+//! [`dsse`]), the signatures ([`sign`]) and the verification of a whole bucket ([`verify`]). The formats are described in `crates/ARCHITECTURE.md`, section "Formats".
 //!
 //! ```text
 //! records ─▶ log::LogWriter ─▶ log file ──┐ digests, counts
@@ -18,6 +18,7 @@
 //! randomness by itself, from the operating system.
 
 pub mod causes;
+pub mod digest;
 pub mod dsse;
 pub mod hash;
 pub mod key;

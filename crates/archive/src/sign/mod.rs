@@ -1,8 +1,10 @@
 //! Signatures: who signs, with what, and how keys are written down.
 //!
-//! Keys travel as PEM: a private key is one `PRIVATE KEY` block (PKCS#8, RFC 8410, as `openssl genpkey -algorithm
-//! ed25519` writes it), public keys are any number of `PUBLIC KEY` blocks (SubjectPublicKeyInfo) in one file. A key is
-//! named by its [`KeyId`], the SHA-256 of its SubjectPublicKeyInfo.
+//! Manifests are signed with Ed25519, digests with RSA, which is what CloudTrail's readers check.
+//!
+//! Keys travel as PEM: a private key is one `PRIVATE KEY` block (PKCS#8, as `openssl genpkey -algorithm ed25519` or
+//! `-algorithm RSA` writes it), public keys are any number of `PUBLIC KEY` blocks (SubjectPublicKeyInfo) in one file. A
+//! key is named by its [`KeyId`], the SHA-256 of its SubjectPublicKeyInfo; CloudTrail names its own by [`Fingerprint`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,11 +13,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::hash::{InvalidSha256, Sha256};
 
+mod bundle;
 mod ed25519;
 mod pem;
+mod rsa;
 
+pub use bundle::KeyBundle;
 pub use ed25519::{Ed25519Signer, PublicKey, Signature};
 pub use pem::MAX_PEM;
+pub use rsa::{DigestSigner, Fingerprint, InvalidHex, RSA_BITS, RsaPublicKey, RsaSignature, RsaSigner};
 
 /// Why a key could not be read or used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +45,9 @@ pub enum KeyError {
     /// The bytes are not an Ed25519 key in this encoding.
     #[error("not an Ed25519 key")]
     NotEd25519,
+    /// The bytes are not an RSA key in this encoding, of a size that is accepted.
+    #[error("not an RSA key of 2048 bits or more")]
+    NotRsa,
     /// The cryptographic library failed, for example to draw randomness.
     #[error("the cryptographic library failed")]
     Crypto,

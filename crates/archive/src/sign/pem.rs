@@ -24,6 +24,15 @@ pub(super) fn block(label: &str, der: &[u8]) -> String {
 
 /// The bodies of all blocks of `text`, of which there is at least one and all have `label`.
 pub(super) fn blocks(text: &str, label: &'static str) -> Result<Vec<Vec<u8>>, KeyError> {
+    labelled(text, label, &[label]).map(|found| found.into_iter().map(|(_, body)| body).collect())
+}
+
+/// All blocks of `text`, of which there is at least one and each has one of `labels`; errors name `what`.
+pub(super) fn labelled(
+    text: &str,
+    what: &'static str,
+    labels: &[&'static str],
+) -> Result<Vec<(&'static str, Vec<u8>)>, KeyError> {
     if text.len() > MAX_PEM {
         return Err(KeyError::TooLarge);
     }
@@ -33,9 +42,7 @@ pub(super) fn blocks(text: &str, label: &'static str) -> Result<Vec<Vec<u8>>, Ke
         let Some(begun) = line.strip_prefix("-----BEGIN ").and_then(|rest| rest.strip_suffix("-----")) else {
             continue;
         };
-        if begun != label {
-            return Err(KeyError::Unexpected(label));
-        }
+        let label = labels.iter().find(|label| **label == begun).ok_or(KeyError::Unexpected(what))?;
         let end = format!("-----END {label}-----");
         let mut body = String::new();
         loop {
@@ -45,7 +52,7 @@ pub(super) fn blocks(text: &str, label: &'static str) -> Result<Vec<Vec<u8>>, Ke
             }
             body.push_str(line);
         }
-        found.push(STANDARD.decode(body).map_err(|_| KeyError::Pem)?);
+        found.push((*label, STANDARD.decode(body).map_err(|_| KeyError::Pem)?));
     }
-    if found.is_empty() { Err(KeyError::Absent(label)) } else { Ok(found) }
+    if found.is_empty() { Err(KeyError::Absent(what)) } else { Ok(found) }
 }
