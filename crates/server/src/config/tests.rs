@@ -1,0 +1,82 @@
+use sidetrail_api::{Access, Operation};
+
+use super::*;
+
+const MINIMAL: &str = "
+regions: [eu-central-1]
+listen: { api: '127.0.0.1:8420' }
+bucket: s3://audit/prod
+access_keys:
+  - { id: SIDETRAILEXAMPLE, secret: { env: SECRET }, account: '111122223333', user: alice, role: admin }
+";
+
+fn problems(from: &str, to: &str) -> String {
+    let text = MINIMAL.replace(from, to);
+    assert_ne!(text, MINIMAL);
+    match serde_norway::from_str::<Config>(&text) {
+        Ok(config) => config.problems().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn the_minimum_has_defaults() {
+    let config: Config = serde_norway::from_str(MINIMAL).unwrap();
+    assert_eq!(config.problems().len(), 0);
+    assert_eq!(config.shutdown_timeout().as_secs(), 10);
+    assert!(config.has_s3());
+    assert_eq!(config.limits.rate(Operation::LookupEvents).unwrap().requests, 2);
+}
+
+#[test]
+fn errors_name_the_key() {
+    for (from, to, says) in [
+        ("bucket:", "bukcet:", "bukcet"),
+        ("[eu-central-1]", "[]", "regions has 0 entries"),
+        ("[eu-central-1]", "[a, b, a]", "regions has a twice"),
+        ("127.0.0.1:8420", "0.0.0.0:8420", "listen.api 0.0.0.0:8420 is not a loopback"),
+        ("s3://audit/prod", "''", "bucket is empty"),
+        ("SIDETRAILEXAMPLE", "short", "access_keys[0].id is no access key id"),
+        ("user: alice", "user: 'a b'", "access_keys[0].user is no user"),
+        ("role: admin", "role: root", "root"),
+        ("'111122223333'", "'1'", "account"),
+        ("regions:", "limits: { requests: 0 }\nregions:", "limits.requests is 0, allowed are 1 to 65536"),
+        ("regions:", "limits: { rates: { Lookup: { requests: 1 } } }\nregions:", "limits.rates.Lookup is no op"),
+        ("regions:", "buckets: { A: /a }\nregions:", "buckets.A is no name of a bucket"),
+        ("regions:", "shutdown_timeout: 2h\nregions:", "shutdown_timeout is 2h"),
+        ("regions:", "organization: { id: x, management_account: '111122223333' }\nregions:", "organization"),
+    ] {
+        let problems = problems(from, to);
+        assert!(problems.contains(says), "{problems:?} does not say {says:?}");
+    }
+}
+
+#[test]
+fn roles_may_what_they_are_for() {
+    use Access::{Administer, Read, ReadEvents, Trails, WriteEvents};
+    for (role, may) in [
+        (Role::Admin, &[Read, ReadEvents, Trails, Administer, WriteEvents][..]),
+        (Role::TrailManager, &[Read, ReadEvents, Trails]),
+        (Role::Auditor, &[Read, ReadEvents]),
+        (Role::Writer, &[WriteEvents]),
+    ] {
+        for access in [Read, ReadEvents, Trails, Administer, WriteEvents] {
+            assert_eq!(role.may(access), may.contains(&access), "{role:?} {access:?}");
+        }
+    }
+}
+
+#[test]
+fn a_secret_is_read_where_it_is_and_not_told() {
+    let source = SecretSource::Env("NAME".to_owned());
+    assert!(source.read("at", &|_| Some("0123456789abcdef".to_owned())).unwrap().is("0123456789abcdef"));
+    for text in ["short", "with space 0123456789"] {
+        let error = source.read("access_keys[0].secret", &|_| Some(text.to_owned())).unwrap_err().to_string();
+        assert!(error.contains("access_keys[0].secret in NAME") && !error.contains(text), "{error}");
+    }
+    assert!(source.read("at", &|_| None).unwrap_err().to_string().contains("NAME, which is not set"));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("secret");
+    std::fs::write(&path, "0123456789abcdef\n").unwrap();
+    assert!(SecretSource::File(path).read("at", &|_| None).unwrap().is("0123456789abcdef"));
+}

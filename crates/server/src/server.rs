@@ -1,0 +1,130 @@
+//! The server: started, asked whether it is well, ended.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::access::Keys;
+use crate::buckets::Buckets;
+use crate::config::{Config, ConfigError};
+use crate::operation::Registry;
+use crate::protocol::{self, Recorder, Throttle};
+use crate::state::{self, State};
+use crate::{Context, health};
+
+/// The server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store is not one that the state can be in.
+    #[error("the state cannot be kept: {0}")]
+    Store(String),
+    /// What is recorded has nowhere to go.
+    #[error("configuration: record cannot be used: {0}")]
+    Record(#[from] sidetrail::BuildError),
+    /// An address cannot be listened at.
+    #[error("cannot listen at {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    context: Arc<Context>,
+    api: SocketAddr,
+    health: Option<SocketAddr>,
+    closing: CancellationToken,
+    end: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+impl Server {
+    /// Starts a server. `env` looks up a variable, as `std::env::var(name).ok()` does.
+    ///
+    /// # Errors
+    /// If the configuration, the store or an address cannot be used.
+    pub async fn start<E>(config: Config, env: E) -> Result<Self, StartError>
+    where
+        E: Fn(&str) -> Option<String> + Send + Sync + 'static,
+    {
+        if let Some(problem) = config.problems().into_iter().next() {
+            return Err(problem.into());
+        }
+        let keys = Keys::read(&config, &env)?;
+        let listener = bind(config.listen.api).await?;
+        let health_listener = match config.listen.health {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        let (store, is_directory) = state::open(&config.bucket, &env)?;
+        if !is_directory {
+            state::probe(&store).await.map_err(|error| StartError::Store(crate::chain(&error)))?;
+        }
+        let recorder = config.record.as_ref().map(Recorder::new).transpose()?;
+        let context = Arc::new(Context {
+            keys,
+            registry: Registry::new(),
+            throttle: Throttle::new(&config.limits),
+            permits: tokio::sync::Semaphore::new(config.limits.requests),
+            state: State::new(&store, is_directory, &config),
+            buckets: Buckets::new(&config, Box::new(env)),
+            recorder,
+            config,
+        });
+        let (closing, end) = (CancellationToken::new(), CancellationToken::new());
+        let address = |listener: &TcpListener| listener.local_addr().ok();
+        let api = address(&listener).unwrap_or(context.config.listen.api);
+        let health = health_listener.as_ref().and_then(address);
+        if let Some(listener) = health_listener {
+            tokio::spawn(health::serve(listener, Arc::clone(&context), closing.clone(), end.clone()));
+        }
+        let router = protocol::router(Arc::clone(&context));
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let closed = closing.clone();
+        let serving = tokio::spawn(async move {
+            let served = axum::serve(listener, service).with_graceful_shutdown(closed.cancelled_owned());
+            if let Err(error) = served.await {
+                tracing::error!(%error, "cannot serve");
+            }
+        });
+        Ok(Self { context, api, health, closing, end, serving })
+    }
+
+    /// Where the API is served.
+    #[must_use]
+    pub fn api_address(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// Where probes are answered.
+    #[must_use]
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.health
+    }
+
+    /// Takes no more requests, and waits for those that are under way; whether all of them came to their end.
+    pub async fn shutdown(self, deadline: Duration) -> bool {
+        self.closing.cancel();
+        let ended = tokio::time::timeout(deadline, self.serving).await.is_ok();
+        if let Some(recorder) = &self.context.recorder {
+            recorder.shutdown(deadline).await;
+        }
+        self.end.cancel();
+        ended
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+}
