@@ -150,7 +150,10 @@ mod tests {
         }
         assert!(error("{} {}").contains("trailing"));
         assert!(error("{").contains("EOF"));
-        assert!(error(r#"{"Name": "a\ud800"}"#).contains("surrogate") || !error(r#"{"Name": "a\ud800"}"#).is_empty());
+        assert!(
+            error(r#"{"Name": "a\ud800"}"#).contains("surrogate")
+                || !error(r#"{"Name": "a\ud800"}"#).is_empty()
+        );
     }
 
     #[test]

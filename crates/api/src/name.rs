@@ -107,9 +107,8 @@ pub fn check_prefix(prefix: &str) -> Result<(), Error> {
 /// `InvalidTagParameterException`.
 pub fn check_tag(key: &str, value: Option<&str>) -> Result<(), Error> {
     let wrong = |message: String| Err(Error::new(Code::InvalidTagParameter, message));
-    let allowed = |text: &str| {
-        text.chars().all(|it| it.is_alphanumeric() || it == ' ' || "_.:/=+-@".contains(it))
-    };
+    let allowed =
+        |text: &str| text.chars().all(|it| it.is_alphanumeric() || it == ' ' || "_.:/=+-@".contains(it));
     let length = key.chars().count();
     if !(1..=MAX_TAG_KEY).contains(&length) || !allowed(key) {
         return wrong(format!(
@@ -177,7 +176,8 @@ mod tests {
     #[test]
     fn tags() {
         assert_eq!(check_tag("a:b", Some("c d")), Ok(()));
-        for (key, value) in [("", None), ("aws:x", None), ("AWS:x", None), ("a;b", None), ("a", Some("b;c"))] {
+        for (key, value) in [("", None), ("aws:x", None), ("AWS:x", None), ("a;b", None), ("a", Some("b;c"))]
+        {
             assert_eq!(check_tag(key, value).unwrap_err().code, Code::InvalidTagParameter, "{key}");
         }
     }

@@ -182,10 +182,7 @@ impl Operation {
             ORGANIZATIONS_PREFIX => Service::Organizations,
             _ => return None,
         };
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|operation| operation.service() == service && operation.name() == name)
+        Self::ALL.iter().copied().find(|operation| operation.service() == service && operation.name() == name)
     }
 
     /// The service that it belongs to.

@@ -11,7 +11,6 @@ use sidetrail_api::{Code, Error, quoted};
 use sidetrail_archive::store::{Failure, Store};
 
 use crate::config::Config;
-use crate::trail::Seen;
 
 /// Buckets that are kept open.
 const MAX_OPEN: usize = 256;
@@ -63,11 +62,6 @@ impl Buckets {
         open.insert(name.to_owned(), Arc::clone(&store));
         Ok(store)
     }
-
-    /// The bucket of a trail, and what its location puts before every key.
-    pub(crate) fn of(&self, trail: &Seen<'_>) -> Result<Arc<Store>, Error> {
-        self.get(&trail.stored.bucket)
-    }
 }
 
 /// There is no such bucket.
@@ -89,21 +83,14 @@ pub(crate) fn code(failure: Failure) -> &'static str {
     }
 }
 
-/// What lies directly below a prefix.
-#[derive(Debug, Default)]
-pub(crate) struct Below {
-    /// Names of what has more below it, sorted.
-    pub(crate) folders: Vec<String>,
-}
-
 /// The names of folders below a prefix, sorted.
-pub(crate) async fn folders(store: &Store, prefix: &str) -> object_store::Result<Below> {
+pub(crate) async fn folders(store: &Store, prefix: &str) -> object_store::Result<Vec<String>> {
     let path = Path::parse(prefix)?;
     let listed = in_time(store.object_store().list_with_delimiter(Some(&path))).await?;
     let mut folders: Vec<_> =
         listed.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned)).collect();
     folders.sort_unstable();
-    Ok(Below { folders })
+    Ok(folders)
 }
 
 /// The keys below a prefix and when they were stored, sorted; at most so many.
@@ -130,9 +117,9 @@ pub(crate) async fn keys(
 }
 
 async fn in_time<T>(request: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
-    tokio::time::timeout(REQUEST, request)
-        .await
-        .unwrap_or_else(|error| Err(object_store::Error::Generic { store: "bucket", source: Box::new(error) }))
+    tokio::time::timeout(REQUEST, request).await.unwrap_or_else(|error| {
+        Err(object_store::Error::Generic { store: "bucket", source: Box::new(error) })
+    })
 }
 
 /// The payload of a DSSE envelope. The signature is not looked at: for what is shown, not for what is believed.

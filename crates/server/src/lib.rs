@@ -6,6 +6,7 @@
 mod access;
 mod buckets;
 pub mod config;
+pub mod development;
 mod digest;
 mod health;
 mod operation;
@@ -42,6 +43,18 @@ impl Context {
             Some(versions) => Ok(versions.read().await?.state),
             None => Ok(Arc::default()),
         }
+    }
+
+    /// The trails of a caller's account, in their versions.
+    pub(crate) fn versions(
+        &self,
+        account: &sidetrail_archive::key::Account,
+    ) -> Result<&state::Versions<state::Trails>, Refusal> {
+        // Every key's account has some.
+        self.state.trails(account.as_str()).ok_or_else(|| {
+            let message = format!("The account {account} is not served here.");
+            sidetrail_api::Error::new(sidetrail_api::Code::AccessDenied, message).into()
+        })
     }
 }
 

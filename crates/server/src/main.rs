@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use sidetrail_server::development::{ACCESS_KEY, development};
 use sidetrail_server::{Config, Server, chain};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -19,6 +20,9 @@ struct Arguments {
     /// The configuration file.
     #[arg(long, env = "SIDETRAIL_SERVER_CONFIG", default_value = "/etc/sidetrail/server.yaml")]
     config: PathBuf,
+    /// Run without a configuration file: all that is needed is in this directory, and made if it is not there.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "validate"])]
+    development: Option<PathBuf>,
     /// Check the configuration file, print all that is wrong, and end.
     #[arg(long)]
     validate: bool,
@@ -71,6 +75,13 @@ fn refuse(problems: &[String]) -> ExitCode {
 
 /// The configuration, or everything that is found to be wrong with it.
 fn read(arguments: &Arguments) -> Result<Config, Vec<String>> {
+    if let Some(directory) = &arguments.development {
+        let made = development(directory).map_err(|error| vec![chain(&error)])?;
+        if let Some(secret) = made.new_secret {
+            println!("access key {ACCESS_KEY}, secret {secret}, kept in {}", made.secret_file.display());
+        }
+        return Ok(made.config);
+    }
     let config = Config::parse(&arguments.config).map_err(|error| vec![chain(&error)])?;
     let mut problems: Vec<_> = config.problems().iter().map(|problem| chain(problem)).collect();
     problems.extend(config.log.as_deref().and_then(|filter| logs::check(filter).err()));

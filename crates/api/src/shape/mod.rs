@@ -17,9 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use audit::{AuditEvent, PutAuditEventsInput, PutAuditEventsOutput, ResultEntry, ResultErrorEntry};
 pub use key::{ListPublicKeysInput, ListPublicKeysOutput, PublicKey};
-pub use lookup::{
-    LookupAttribute, LookupEvent, LookupEventsInput, LookupEventsOutput, LookupResource,
-};
+pub use lookup::{LookupAttribute, LookupEvent, LookupEventsInput, LookupEventsOutput, LookupResource};
 pub use organization::{DescribeOrganizationInput, DescribeOrganizationOutput, Organization};
 pub use selector::{
     GetEventSelectorsInput, GetEventSelectorsOutput, GetInsightSelectorsInput, InsightSelector,

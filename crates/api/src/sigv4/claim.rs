@@ -163,7 +163,12 @@ impl Claim {
     ///
     /// # Errors
     /// `InvalidSignatureException` and what is wrong: service, time, headers that are not signed, or the signature.
-    pub fn verify(&self, request: &Request<'_>, secret: &Secret, expected: Expected<'_>) -> Result<(), Error> {
+    pub fn verify(
+        &self,
+        request: &Request<'_>,
+        secret: &Secret,
+        expected: Expected<'_>,
+    ) -> Result<(), Error> {
         if self.service != expected.service {
             let service = expected.service;
             return Err(invalid(format!("Credential should be scoped to correct service: '{service}'.")));
@@ -176,8 +181,7 @@ impl Claim {
             }
         }
         let canonical = canonical::request(request, &self.signed);
-        let to_sign =
-            canonical::to_sign(&self.time, &self.date, &self.region, &self.service, &canonical);
+        let to_sign = canonical::to_sign(&self.time, &self.date, &self.region, &self.service, &canonical);
         let signing_key = key::signing_key(secret, &self.date, &self.region, &self.service);
         if key::verify(&signing_key, &to_sign, &self.signature) {
             return Ok(());

@@ -5,9 +5,7 @@ use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{
-    ALGORITHM, DATE_HEADER, Request, Secret, TERMINATOR, TIME_FORMAT, TOKEN_HEADER, canonical, key,
-};
+use super::{ALGORITHM, DATE_HEADER, Request, Secret, TERMINATOR, TIME_FORMAT, TOKEN_HEADER, canonical, key};
 
 /// Whoever signs.
 #[derive(Clone, Debug)]

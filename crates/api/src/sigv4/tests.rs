@@ -91,8 +91,7 @@ fn the_published_vectors_hold() {
         let claim = Claim::of(&request).unwrap_or_else(|error| panic!("{name}: {error}"));
         let canonical = canonical::request(&request, &claim.signed);
         assert_eq!(canonical, case.canonical, "{name}");
-        let to_sign =
-            canonical::to_sign(&claim.time, &claim.date, &claim.region, &claim.service, &canonical);
+        let to_sign = canonical::to_sign(&claim.time, &claim.date, &claim.region, &claim.service, &canonical);
         assert_eq!(to_sign, case.to_sign, "{name}");
         let verified = claim.verify(&request, &Secret::new(SECRET), expected(AT));
         // One of the suite's is a token that is added after signing, which no service takes.

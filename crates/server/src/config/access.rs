@@ -108,7 +108,10 @@ impl SecretSource {
         };
         if !SECRET_LENGTH.contains(&text.chars().count()) || !text.bytes().all(|it| it.is_ascii_graphic()) {
             let (min, max) = (SECRET_LENGTH.start(), SECRET_LENGTH.end());
-            return wrong(at, format!("in {place} must have {min} to {max} printable ASCII characters, no spaces"));
+            return wrong(
+                at,
+                format!("in {place} must have {min} to {max} printable ASCII characters, no spaces"),
+            );
         }
         Ok(Secret::new(text))
     }

@@ -36,7 +36,8 @@ pub struct Config {
     pub listen: Listen,
     /// Where the server keeps its state: a directory, or `s3://bucket/prefix`.
     pub bucket: String,
-    /// Where buckets of trails are that S3 does not have: directories by the names that trails call them.
+    /// Where buckets of trails are whose names S3 does not know: directories, or `s3://bucket`, by the names that trails
+    /// call them. Any other name is a bucket of S3 if the state's is one.
     #[serde(default)]
     pub buckets: BTreeMap<String, String>,
     /// Who may ask for what.
@@ -222,10 +223,15 @@ impl Config {
         }
         for (name, location) in &self.buckets {
             if sidetrail_api::name::check_bucket(name).is_err() {
-                return wrong(format!("buckets.{name}"), "is no name of a bucket: 3 to 63 of a-z, 0-9, . and -");
+                return wrong(
+                    format!("buckets.{name}"),
+                    "is no name of a bucket: 3 to 63 of a-z, 0-9, . and -",
+                );
             }
-            if location.is_empty() {
-                return wrong(format!("buckets.{name}"), "is empty");
+            let bucket = location.strip_prefix("s3://").map(|rest| rest.trim_end_matches('/'));
+            if location.is_empty() || bucket.is_some_and(|bucket| bucket.is_empty() || bucket.contains('/')) {
+                let problem = "must be a directory or s3://bucket; what precedes AWSLogs/ is the trail's own";
+                return wrong(format!("buckets.{name}"), problem);
             }
         }
         Ok(())

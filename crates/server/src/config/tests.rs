@@ -41,7 +41,11 @@ fn errors_name_the_key() {
         ("role: admin", "role: root", "root"),
         ("'111122223333'", "'1'", "account"),
         ("regions:", "limits: { requests: 0 }\nregions:", "limits.requests is 0, allowed are 1 to 65536"),
-        ("regions:", "limits: { rates: { Lookup: { requests: 1 } } }\nregions:", "limits.rates.Lookup is no op"),
+        (
+            "regions:",
+            "limits: { rates: { Lookup: { requests: 1 } } }\nregions:",
+            "limits.rates.Lookup is no op",
+        ),
         ("regions:", "buckets: { A: /a }\nregions:", "buckets.A is no name of a bucket"),
         ("regions:", "shutdown_timeout: 2h\nregions:", "shutdown_timeout is 2h"),
         ("regions:", "organization: { id: x, management_account: '111122223333' }\nregions:", "organization"),

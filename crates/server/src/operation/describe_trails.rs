@@ -62,7 +62,7 @@ fn check(text: &str) -> Result<(), Error> {
     if !Arn::is_meant(text) {
         return name::check_trail(text);
     }
-    text.parse::<Arn>().map(drop).map_err(|_| {
-        Error::new(Code::CloudTrailARNInvalid, format!("Invalid Trail ARN: {}", quoted(text)))
-    })
+    text.parse::<Arn>()
+        .map(drop)
+        .map_err(|_| Error::new(Code::CloudTrailARNInvalid, format!("Invalid Trail ARN: {}", quoted(text))))
 }

@@ -42,7 +42,11 @@ impl Implementation for GetTrailStatus {
             latest_delivery_attempt_time: text(log),
             latest_notification_attempt_time: String::new(),
             latest_notification_attempt_succeeded: String::new(),
-            latest_delivery_attempt_succeeded: if delivered.error.is_none() { text(log) } else { String::new() },
+            latest_delivery_attempt_succeeded: if delivered.error.is_none() {
+                text(log)
+            } else {
+                String::new()
+            },
             time_logging_started: text(logging.started),
             time_logging_stopped: text(logging.stopped),
         })

@@ -28,9 +28,11 @@ impl Implementation for ListTrails {
         let query = Query::of(["ListTrails", caller.account.as_str()]);
         // The ARN of the last one that was shown.
         let after = match &input.next_token {
-            Some(token) => Some(query.position(token).map_err(|error| {
-                Error::new(Code::InvalidNextToken, error.to_string())
-            })?),
+            Some(token) => Some(
+                query
+                    .position(token)
+                    .map_err(|error| Error::new(Code::InvalidNextToken, error.to_string()))?,
+            ),
             None => None,
         };
         let visible = Visible::read(context, caller).await?;

@@ -1,13 +1,20 @@
-//! The operations that this server does, one file each, and how they are found.
+//! The operations that this server does, a file each or for those that belong together, and how they are found.
 //!
 //! A new one is a file with a type that is an [`Implementation`], and a line in [`Registry::new`].
 
+mod create_trail;
+mod delete_trail;
 mod describe_organization;
 mod describe_trails;
+mod event_selectors;
 mod get_trail;
 mod get_trail_status;
+mod insight_selectors;
 mod list_public_keys;
 mod list_trails;
+mod logging;
+mod tags;
+mod update_trail;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -57,12 +64,24 @@ pub(crate) struct Registry(BTreeMap<Operation, Handler>);
 impl Registry {
     pub(crate) fn new() -> Self {
         let mut registry = Self(BTreeMap::new());
+        registry.add::<create_trail::CreateTrail>();
+        registry.add::<delete_trail::DeleteTrail>();
         registry.add::<describe_organization::DescribeOrganization>();
         registry.add::<describe_trails::DescribeTrails>();
+        registry.add::<event_selectors::GetEventSelectors>();
+        registry.add::<event_selectors::PutEventSelectors>();
         registry.add::<get_trail::GetTrail>();
         registry.add::<get_trail_status::GetTrailStatus>();
+        registry.add::<insight_selectors::GetInsightSelectors>();
+        registry.add::<insight_selectors::PutInsightSelectors>();
         registry.add::<list_public_keys::ListPublicKeys>();
         registry.add::<list_trails::ListTrails>();
+        registry.add::<logging::StartLogging>();
+        registry.add::<logging::StopLogging>();
+        registry.add::<tags::AddTags>();
+        registry.add::<tags::ListTags>();
+        registry.add::<tags::RemoveTags>();
+        registry.add::<update_trail::UpdateTrail>();
         registry
     }
 

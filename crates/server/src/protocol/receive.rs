@@ -105,10 +105,8 @@ fn operation_of(request: &Request) -> Result<Operation, Error> {
     match (targets.next(), targets.next()) {
         (Some(target), None) => {
             let target = target.to_str().unwrap_or_default();
-            Operation::of_target(target).map_or_else(
-                || unknown("X-Amz-Target names no operation of CloudTrail's."),
-                Ok,
-            )
+            Operation::of_target(target)
+                .map_or_else(|| unknown("X-Amz-Target names no operation of CloudTrail's."), Ok)
         }
         _ => unknown("A request has exactly one X-Amz-Target."),
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use governor::clock::DefaultClock;
+use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
@@ -18,7 +18,7 @@ type Limiter = RateLimiter<
     (String, String),
     HashMapStateStore<(String, String)>,
     DefaultClock,
-    NoOpMiddleware<governor::clock::QuantaInstant>,
+    NoOpMiddleware<<DefaultClock as Clock>::Instant>,
 >;
 
 /// A limit for each operation.

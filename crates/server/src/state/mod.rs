@@ -49,7 +49,7 @@ pub(crate) const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StateError {
     #[error("could not {action} {key} in {store}: {cause}")]
-    Request { action: &'static str, key: String, store: String, cause: object_store::Error },
+    Request { action: &'static str, key: String, store: String, cause: Box<object_store::Error> },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("{key} in {store} is no state of this server's: {source}")]

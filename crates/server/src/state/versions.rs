@@ -124,7 +124,12 @@ impl<T: Clone + Default + Serialize + DeserializeOwned + Send + Sync> Versions<T
             if self.create(&document).await? {
                 let took = began.0.elapsed().max(began.1.elapsed().unwrap_or_default());
                 if took > BELIEVED {
-                    tracing::error!(home = self.home, version, ?took, "a change took too long to be believed");
+                    tracing::error!(
+                        home = self.home,
+                        version,
+                        ?took,
+                        "a change took too long to be believed"
+                    );
                     return Err(UpdateError::Contended);
                 }
                 self.remember(version, document.state);
@@ -156,7 +161,8 @@ impl<T: Clone + Default + Serialize + DeserializeOwned + Send + Sync> Versions<T
     }
 
     fn failed(&self, action: &'static str, key: &str, cause: object_store::Error) -> StateError {
-        StateError::Request { action, key: key.to_owned(), store: self.store.name().to_owned(), cause }
+        let (key, store) = (key.to_owned(), self.store.name().to_owned());
+        StateError::Request { action, key, store, cause: Box::new(cause) }
     }
 
     /// The newest version; 0 if there is none.
@@ -192,10 +198,8 @@ impl<T: Clone + Default + Serialize + DeserializeOwned + Send + Sync> Versions<T
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let document: Document<T> = serde_json::from_slice(&bytes).map_err(|source| StateError::Document {
-            key: key.clone(),
-            store: self.store.name().to_owned(),
-            source,
+        let document: Document<T> = serde_json::from_slice(&bytes).map_err(|source| {
+            StateError::Document { key: key.clone(), store: self.store.name().to_owned(), source }
         })?;
         if (document.format, document.version) != (FORMAT, version) {
             let source = serde::de::Error::custom(format!(
@@ -267,7 +271,9 @@ pub(super) async fn create(store: &Store, key: &str, bytes: Bytes) -> object_sto
     let path = Path::parse(key)?;
     match timeout(store.object_store().put_opts(&path, bytes.into(), options)).await {
         Ok(_) => Ok(true),
-        Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(false),
+        Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+            Ok(false)
+        }
         Err(error) => Err(error),
     }
 }

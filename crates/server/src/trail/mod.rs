@@ -1,10 +1,13 @@
 //! Trails: which of them somebody sees, by which name, and what is shown of them.
 
+mod change;
+pub(crate) mod check;
 pub(crate) mod status;
 mod visible;
 
 use sidetrail_api::{Error, shape};
 
+pub(crate) use change::{change, change_all, own};
 pub(crate) use visible::{Seen, Visible};
 
 /// A member that an operation cannot do without.
@@ -33,5 +36,26 @@ pub(crate) fn describe(trail: &Seen<'_>) -> shape::Trail {
         has_insight_selectors: !stored.insights.is_empty(),
         is_organization_trail: stored.organization,
         recursive_logging: stored.recursive_logging,
+    }
+}
+
+/// A trail as `CreateTrail` and `UpdateTrail` show it: without its home region.
+pub(crate) fn created(trail: &Seen<'_>) -> shape::CreateTrailOutput {
+    let shown = describe(trail);
+    shape::CreateTrailOutput {
+        name: shown.name,
+        s3_bucket_name: shown.s3_bucket_name,
+        s3_key_prefix: shown.s3_key_prefix,
+        sns_topic_name: None,
+        sns_topic_arn: None,
+        include_global_service_events: shown.include_global_service_events,
+        is_multi_region_trail: shown.is_multi_region_trail,
+        trail_arn: shown.trail_arn,
+        log_file_validation_enabled: shown.log_file_validation_enabled,
+        cloud_watch_logs_log_group_arn: None,
+        cloud_watch_logs_role_arn: None,
+        kms_key_id: shown.kms_key_id,
+        is_organization_trail: shown.is_organization_trail,
+        recursive_logging: shown.recursive_logging,
     }
 }

@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use sidetrail_archive::key::{Home, Prefix};
+use sidetrail_archive::key::Home;
 use sidetrail_archive::store::{Failure, Store};
 
 use super::Seen;
@@ -46,21 +46,14 @@ struct Chain {
 
 /// Where what a trail delivers for an account lies: `…AWSLogs/…/`.
 pub(crate) fn home(context: &Context, caller: &Caller, trail: &Seen<'_>) -> Home {
-    let prefix = trail.stored.prefix.as_ref().and_then(|prefix| Prefix::new(prefix.as_str()).ok());
     let organization = context.config.organization.as_ref().filter(|_| trail.stored.organization);
-    Home { organization: organization.map(|it| it.id.clone()), ..Home::new(prefix, caller.account.clone()) }
+    super::check::home(trail.stored, &caller.account, organization.map(|it| it.id.clone()))
 }
 
 /// Looks into the trail's bucket, for the caller's account and region.
 pub(crate) async fn look(context: &Context, caller: &Caller, trail: &Seen<'_>) -> Delivered {
-    let store = match context.buckets.of(trail) {
-        Ok(store) => store,
-        Err(_) => return failed("NoSuchBucket"),
-    };
-    let home = match store.prefix() {
-        Some(prefix) => format!("{prefix}/{}", home(context, caller, trail)),
-        None => home(context, caller, trail).to_string(),
-    };
+    let Ok(store) = context.buckets.get(&trail.stored.bucket) else { return failed("NoSuchBucket") };
+    let home = home(context, caller, trail);
     let (region, stored) = (caller.region.as_str(), trail.stored);
     let log = newest_log(&store, &format!("{home}Sidetrail-Manifest/{region}"), &stored.name).await;
     let named = format!("_{region}_{}_{}_", stored.name, stored.home_region);
@@ -112,11 +105,11 @@ async fn newest_digest(store: &Store, prefix: &str, named: &str) -> object_store
 /// The folders of days below `prefix/YYYY/MM/`, newest first.
 async fn days(store: &Store, prefix: &str) -> object_store::Result<Vec<String>> {
     let mut days = Vec::new();
-    for year in folders(store, prefix).await?.folders.iter().rev() {
+    for year in folders(store, prefix).await?.iter().rev() {
         let year = format!("{prefix}/{year}");
-        for month in folders(store, &year).await?.folders.iter().rev() {
+        for month in folders(store, &year).await?.iter().rev() {
             let month = format!("{year}/{month}");
-            for day in folders(store, &month).await?.folders.iter().rev() {
+            for day in folders(store, &month).await?.iter().rev() {
                 days.push(format!("{month}/{day}"));
                 if days.len() == MAX_DAYS {
                     return Ok(days);

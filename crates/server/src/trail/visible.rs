@@ -64,6 +64,11 @@ impl Visible {
         own.chain(others)
     }
 
+    /// The organization's trails, if the caller is not who has them.
+    pub(crate) fn others(&self) -> Vec<StoredTrail> {
+        self.trails().filter(|trail| !trail.own).map(|trail| trail.stored.clone()).collect()
+    }
+
     /// The one of a name, which is of this region, or of an ARN, which says its region.
     pub(crate) fn find(&self, text: &str) -> Result<Seen<'_>, Error> {
         let (region, account, wanted) = self.parse(text)?;
@@ -88,7 +93,9 @@ impl Visible {
             .trails()
             .filter(named)
             // By ARN the very one; by name the one of this region before those that only are seen here.
-            .filter(|trail| if by_arn { trail.stored.home_region == region } else { trail.stored.is_in(&region) })
+            .filter(
+                |trail| if by_arn { trail.stored.home_region == region } else { trail.stored.is_in(&region) },
+            )
             .max_by_key(|trail| (trail.stored.home_region == region, trail.own));
         let Some(trail) = found else { return Err(Error::trail_not_found(text, &self.account)) };
         if !trail.own {
