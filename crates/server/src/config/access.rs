@@ -38,14 +38,14 @@ pub struct AccessKey {
     pub role: Role,
 }
 
-/// Where a secret is. It is never in the configuration itself.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SecretSource {
+/// Where a secret is: one of the two. It is never in the configuration itself.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretSource {
     /// A file that holds nothing else; white space at its end is not part of it.
-    File(PathBuf),
+    pub file: Option<PathBuf>,
     /// An environment variable.
-    Env(String),
+    pub env: Option<String>,
 }
 
 /// What an access key may do.
@@ -81,6 +81,11 @@ impl AccessKey {
         if !(16..=128).contains(&self.id.len()) || !self.id.bytes().all(word) {
             return wrong(format!("{at}.id"), "is no access key id: 16 to 128 letters, digits and _");
         }
+        for (member, source) in [("secret", Some(&self.secret)), ("session_token", self.session_token.as_ref())] {
+            if source.is_some_and(|source| source.file.is_some() == source.env.is_some()) {
+                return wrong(format!("{at}.{member}"), "must name either a file or a variable (env)");
+            }
+        }
         let name = |it: u8| it.is_ascii_alphanumeric() || b"+=,.@_-".contains(&it);
         if !(1..=64).contains(&self.user.len()) || !self.user.bytes().all(name) {
             return wrong(format!("{at}.user"), "is no user: 1 to 64 letters, digits and any of +=,.@_-");
@@ -95,16 +100,17 @@ impl SecretSource {
     /// # Errors
     /// If it is not there, or has not 16 to 1024 characters.
     pub fn read(&self, at: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Secret, ConfigError> {
-        let (place, text) = match self {
-            Self::File(path) => {
+        let (place, text) = match (&self.file, &self.env) {
+            (Some(path), None) => {
                 let text = std::fs::read_to_string(path)
                     .map_err(|source| ConfigError::Read { path: path.clone(), source })?;
                 (path.display().to_string(), text.trim_end().to_owned())
             }
-            Self::Env(name) => match env(name) {
+            (None, Some(name)) => match env(name) {
                 Some(text) => (name.clone(), text),
                 None => return wrong(at, format!("names the variable {name}, which is not set")),
             },
+            _ => return wrong(at, "must name either a file or a variable (env)"),
         };
         if !SECRET_LENGTH.contains(&text.chars().count()) || !text.bytes().all(|it| it.is_ascii_graphic()) {
             let (min, max) = (SECRET_LENGTH.start(), SECRET_LENGTH.end());

@@ -39,6 +39,8 @@ fn errors_name_the_key() {
         ("SIDETRAILEXAMPLE", "short", "access_keys[0].id is no access key id"),
         ("user: alice", "user: 'a b'", "access_keys[0].user is no user"),
         ("role: admin", "role: root", "root"),
+        ("{ env: SECRET }", "{ env: A, file: b }", "access_keys[0].secret must name either"),
+        ("{ env: SECRET }", "{}", "access_keys[0].secret must name either"),
         ("'111122223333'", "'1'", "account"),
         ("regions:", "limits: { requests: 0 }\nregions:", "limits.requests is 0, allowed are 1 to 65536"),
         (
@@ -72,7 +74,7 @@ fn roles_may_what_they_are_for() {
 
 #[test]
 fn a_secret_is_read_where_it_is_and_not_told() {
-    let source = SecretSource::Env("NAME".to_owned());
+    let source = SecretSource { file: None, env: Some("NAME".to_owned()) };
     assert!(source.read("at", &|_| Some("0123456789abcdef".to_owned())).unwrap().is("0123456789abcdef"));
     for text in ["short", "with space 0123456789"] {
         let error = source.read("access_keys[0].secret", &|_| Some(text.to_owned())).unwrap_err().to_string();
@@ -82,5 +84,5 @@ fn a_secret_is_read_where_it_is_and_not_told() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("secret");
     std::fs::write(&path, "0123456789abcdef\n").unwrap();
-    assert!(SecretSource::File(path).read("at", &|_| None).unwrap().is("0123456789abcdef"));
+    assert!(SecretSource { file: Some(path), env: None }.read("at", &|_| None).unwrap().is("0123456789abcdef"));
 }

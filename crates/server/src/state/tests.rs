@@ -64,10 +64,3 @@ async fn a_state_of_another_format_is_not_guessed_at() {
     let error = versions(directory.path()).read().await.unwrap_err().to_string();
     assert!(error.contains("it says format 2 and version 1"), "{error}");
 }
-
-#[tokio::test]
-async fn a_directory_is_a_store() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path().to_str().unwrap(), &|_| None).unwrap();
-    super::probe(&store).await.unwrap();
-}

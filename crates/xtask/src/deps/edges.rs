@@ -18,6 +18,7 @@ type Grants = [(&'static str, Grant)];
 const SIBLINGS: &[(&str, &Grants)] = &[
     ("sidetrail-archive", &[("sidetrail-record", Always)]),
     ("sidetrail-selectors", &[("sidetrail-record", Always)]),
+    ("sidetrail-api", &[("sidetrail-selectors", Always)]),
     ("sidetrail-wire", &[("sidetrail-record", Always)]),
     ("sidetrail", &[("sidetrail-record", Always), ("sidetrail-wire", Optional)]),
     (
@@ -28,6 +29,17 @@ const SIBLINGS: &[(&str, &Grants)] = &[
             ("sidetrail-spool", Always),
             ("sidetrail-archive", Always),
             ("sidetrail-selectors", Always),
+        ],
+    ),
+    (
+        "sidetrail-server",
+        &[
+            ("sidetrail-record", Always),
+            ("sidetrail-selectors", Always),
+            ("sidetrail-archive", Always),
+            ("sidetrail-api", Always),
+            // Only to record its own calls, by the public API.
+            ("sidetrail", Always),
         ],
     ),
     (
@@ -44,6 +56,8 @@ const SIBLINGS: &[(&str, &Grants)] = &[
             ("sidetrail-archive", Always),
             ("sidetrail-selectors", Always),
             ("sidetrail-collector", Always),
+            ("sidetrail-api", Always),
+            ("sidetrail-server", Always),
             ("sidetrail-cli", Always),
         ],
     ),
@@ -59,6 +73,7 @@ const FENCES: &[(&[&str], &Grants)] = &[
         &[
             ("sidetrail-archive", Optional),
             ("sidetrail-collector", Always),
+            ("sidetrail-server", Always),
             ("sidetrail-cli", Always),
             ("sidetrail-tests", Always),
         ],
@@ -77,7 +92,15 @@ const FENCES: &[(&[&str], &Grants)] = &[
         &["rustls", "rustls-webpki", "tokio-rustls"],
         &[("sidetrail-wire", Optional), ("sidetrail-collector", Always), ("sidetrail-tests", Always)],
     ),
-    (&["axum"], &[("sidetrail", Optional), ("sidetrail-collector", Always), ("sidetrail-tests", Always)]),
+    (
+        &["axum"],
+        &[
+            ("sidetrail", Optional),
+            ("sidetrail-collector", Always),
+            ("sidetrail-server", Always),
+            ("sidetrail-tests", Always),
+        ],
+    ),
     (&["datafusion"], &[]),
 ];
 
