@@ -81,7 +81,9 @@ impl AccessKey {
         if !(16..=128).contains(&self.id.len()) || !self.id.bytes().all(word) {
             return wrong(format!("{at}.id"), "is no access key id: 16 to 128 letters, digits and _");
         }
-        for (member, source) in [("secret", Some(&self.secret)), ("session_token", self.session_token.as_ref())] {
+        for (member, source) in
+            [("secret", Some(&self.secret)), ("session_token", self.session_token.as_ref())]
+        {
             if source.is_some_and(|source| source.file.is_some() == source.env.is_some()) {
                 return wrong(format!("{at}.{member}"), "must name either a file or a variable (env)");
             }

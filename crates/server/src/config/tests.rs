@@ -84,5 +84,7 @@ fn a_secret_is_read_where_it_is_and_not_told() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("secret");
     std::fs::write(&path, "0123456789abcdef\n").unwrap();
-    assert!(SecretSource { file: Some(path), env: None }.read("at", &|_| None).unwrap().is("0123456789abcdef"));
+    assert!(
+        SecretSource { file: Some(path), env: None }.read("at", &|_| None).unwrap().is("0123456789abcdef")
+    );
 }
