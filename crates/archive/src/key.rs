@@ -350,8 +350,10 @@ text!(KeyObjectKey);
 
 mod digest;
 mod quarantine;
+mod tree;
 pub use digest::{AnyKeyId, DigestKey, DigestKeyObjectKey, RevocationKey, Second};
 pub use quarantine::QuarantineKey;
+pub use tree::{TreeKey, TreeObject, TreePlace};
 
 #[cfg(test)]
 mod tests {

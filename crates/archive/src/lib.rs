@@ -32,4 +32,5 @@ pub mod source;
 #[cfg(feature = "store")]
 pub mod store;
 mod time;
+pub mod tlog;
 pub mod verify;

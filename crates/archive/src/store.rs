@@ -28,7 +28,7 @@ use object_store::{
 pub use self::failure::Failure;
 pub use self::protection::{Bucket as Inspected, Expiry, Lock, Mode, Protected};
 use self::signed::Signed;
-use crate::key::{InvalidName, Prefix};
+use crate::key::{InvalidName, Prefix, TreeKey, TreeObject};
 use crate::source::{self, Bucket, Directory};
 
 /// How long any request may take, sending and receiving included: what the largest object needs at [`SLOWEST`].
@@ -313,6 +313,26 @@ impl Store {
         }
     }
 
+    /// Stores an object in place of the one that there is. It is not what evidence is stored with.
+    ///
+    /// # Errors
+    /// If the object may not be stored.
+    pub async fn replace(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
+        let failed = |cause| self.error("put", key, cause);
+        let path = path(key).map_err(failed)?;
+        if let Some(root) = &self.root {
+            let (root, key) = (root.clone(), key.to_owned());
+            return match tokio::task::spawn_blocking(move || local::replace(&root, &key, &bytes)).await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(failed(generic(error))),
+                Err(error) => Err(failed(generic(error))),
+            };
+        }
+        let size = bytes.len();
+        let put = self.inner.put_opts(&path, bytes.into(), options(key, PutMode::Overwrite));
+        in_time(size, put).await.map(|_| ()).map_err(failed)
+    }
+
     /// The stored size of an object, in bytes.
     ///
     /// # Errors
@@ -376,7 +396,13 @@ fn path(key: &str) -> Result<ObjectPath, object_store::Error> {
 
 /// No `Content-Encoding`, unlike CloudTrail: clients that inflate by themselves would hide the stored bytes.
 fn options(key: &str, mode: PutMode) -> PutOptions {
-    let content_type = if key.ends_with(".gz") { "application/gzip" } else { "application/json" };
+    let content_type = match key.parse::<TreeKey>().map(|key| key.object) {
+        // As c2sp.org/tlog-tiles has them served.
+        Ok(TreeObject::Tile(_)) => "application/octet-stream",
+        Ok(_) => "text/plain; charset=utf-8",
+        Err(_) if key.ends_with(".gz") => "application/gzip",
+        Err(_) => "application/json",
+    };
     let attributes = Attributes::from_iter([(Attribute::ContentType, content_type)]);
     PutOptions { mode, attributes, ..PutOptions::default() }
 }

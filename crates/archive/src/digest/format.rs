@@ -243,6 +243,11 @@ impl Digest {
                 self.log_files.is_sorted_by(|one, next| one.object.to_string() < next.object.to_string());
             rule(sorted, "logFiles are not in the order of their keys, each once")?;
             statement.check(trail)?;
+            if let Some(tree) = &statement.tree {
+                rule(tree.leaves.len() == self.log_files.len(), "leaves are not those of the log files")?;
+                rule(tree.first_leaf().is_some(), "leaves are more than the tree has")?;
+                rule(tree.key.name() == &tree.origin, "the key of the tree is not of its origin")?;
+            }
         }
         Ok(())
     }

@@ -9,6 +9,8 @@ use crate::hash::Sha256;
 use crate::key::{Id, Trail};
 use crate::sign::PublicKey;
 use crate::time;
+use crate::tlog::merkle;
+use crate::tlog::note::{Name, VerifierKey};
 
 /// What the digest commits to beside its log files. CloudTrail's readers pass it over; it is signed with the rest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,13 +108,31 @@ impl<'de> Deserialize<'de> for CertifiedKey {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Tree {
     /// The name of the log, as its checkpoints have it.
-    pub origin: String,
+    pub origin: Name,
     /// How many records it has after this digest.
     pub size: u64,
     /// Its root hash then.
     pub root_hash: Sha256,
-    /// The key that signs the checkpoint, as C2SP's signed notes write it.
-    pub key: String,
+    /// The key that signs the checkpoint: that of the digest certifies it.
+    pub key: VerifierKey,
+    /// How many records of each of `logFiles` are leaves, in that order: so which leaf a record is follows from digests
+    /// alone.
+    pub leaves: Vec<u64>,
+}
+
+impl Tree {
+    /// Size and root hash.
+    #[must_use]
+    pub fn head(&self) -> merkle::Head {
+        merkle::Head { size: self.size, root: self.root_hash }
+    }
+
+    /// Which leaf the first record of the digest's log files is; none if there are fewer leaves than that.
+    #[must_use]
+    pub fn first_leaf(&self) -> Option<u64> {
+        let own = self.leaves.iter().try_fold(0_u64, |sum, leaves| sum.checked_add(*leaves))?;
+        self.size.checked_sub(own)
+    }
 }
 
 /// Something that is not as it should be. The digest says so instead of keeping still or standing still.

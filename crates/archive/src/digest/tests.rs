@@ -8,6 +8,7 @@ use super::*;
 use crate::hash::Sha256;
 use crate::key::{Account, DigestKey, Home, Region, Second, Trail};
 use crate::sign::{DigestSigner, Ed25519Signer, RsaPublicKey, RsaSigner, Signer as _};
+use crate::tlog::note::{Algorithm, Name, VerifierKey};
 
 /// A digest, its signature, and its string to sign: sections 3.10 of the reference, on which the AWS CLI ends with 0.
 const GOLDEN: [(&[u8], &str); 2] = [
@@ -100,7 +101,17 @@ fn full() -> Digest {
                 sources: vec![SourceRange { source: collector, first: 7, last: 9 }],
             }],
             keys: vec![CertifiedKey(key.public_key().clone())],
-            tree: Some(Tree { origin: "a/b".to_owned(), size: 3, root_hash: hash, key: "c".to_owned() }),
+            tree: Some(Tree {
+                origin: Name::new("a/b").unwrap(),
+                size: 3,
+                root_hash: hash,
+                key: VerifierKey::new(
+                    Name::new("a/b").unwrap(),
+                    Algorithm::Ed25519,
+                    key.public_key().clone(),
+                ),
+                leaves: golden.log_files.iter().map(|_| 2).collect(),
+            }),
             problems: vec![Problem { key: "d".to_owned(), reason: "missing".to_owned() }],
             heads: Some(vec![Head {
                 collector,
@@ -172,6 +183,9 @@ fn what_contradicts_itself_is_refused() {
         ("\"newestEventTime\":\"2026-01-15T11:04:05Z\"", "\"newestEventTime\":null"),
         ("\"hashAlgorithm\":\"SHA-256\"", "\"hashAlgorithm\":\"MD5\""),
         ("\"version\":1", "\"version\":2"),
+        ("\"leaves\":[2]", "\"leaves\":[2,0]"),
+        ("\"leaves\":[2]", "\"leaves\":[4]"),
+        ("\"origin\":\"a/b\"", "\"origin\":\"a/c\""),
         ("\"first\":3,\"last\":4", "\"first\":5,\"last\":4"),
         ("\"first\":3,\"last\":4", "\"first\":0,\"last\":4"),
         ("\"trail\":\"demo-trail\"", "\"trail\":\"other-trail\""),

@@ -41,7 +41,7 @@ impl Second {
         TimeZone::UTC.to_timestamp(self.0).unwrap_or(Timestamp::MIN)
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let (minute, seconds) = (text.get(..13)?, text.get(13..)?.strip_suffix('Z')?);
         let two_digits = seconds.len() == 2 && seconds.bytes().all(|digit| digit.is_ascii_digit());
         let Minute(minute) = Minute::parse(&format!("{minute}Z"))?;

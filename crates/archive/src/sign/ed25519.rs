@@ -69,6 +69,12 @@ impl PublicKey {
             .ok_or(KeyError::NotEd25519)
     }
 
+    /// The 32 raw bytes.
+    #[must_use]
+    pub fn to_raw(&self) -> [u8; 32] {
+        self.raw
+    }
+
     /// As SubjectPublicKeyInfo DER, 44 bytes.
     #[must_use]
     pub fn to_spki(&self) -> Vec<u8> {

@@ -7,20 +7,18 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::Put;
 
 /// Stores `bytes` at `key`, which is plain, below `root`.
 pub(super) fn put(root: &Path, key: &str, bytes: &[u8]) -> io::Result<Put> {
-    static COUNTER: AtomicU32 = AtomicU32::new(0);
     let path = root.join(key);
     let parent = path.parent().unwrap_or(root);
     fs::create_dir_all(parent)?;
 
-    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let staged = root.join(format!("{key}#{}{number:010}", std::process::id()));
+    let staged = staged(root, key);
     let linked = stage(&staged, bytes).and_then(|()| fs::hard_link(&staged, &path));
     match fs::remove_file(&staged) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -35,10 +33,31 @@ pub(super) fn put(root: &Path, key: &str, bytes: &[u8]) -> io::Result<Put> {
         }
         Err(error) => return Err(error),
     };
-    for directory in parent.ancestors().take_while(|directory| directory.starts_with(root)) {
-        sync_directory(directory)?;
-    }
+    sync_up(root, parent)?;
     Ok(put)
+}
+
+/// Stores `bytes` at `key` in place of what there is: a reader sees the one or the other, whole.
+pub(super) fn replace(root: &Path, key: &str, bytes: &[u8]) -> io::Result<()> {
+    let path = root.join(key);
+    let parent = path.parent().unwrap_or(root);
+    fs::create_dir_all(parent)?;
+    let staged = staged(root, key);
+    stage(&staged, bytes).and_then(|()| fs::rename(&staged, &path)).inspect_err(|_| {
+        let _ = fs::remove_file(&staged);
+    })?;
+    sync_up(root, parent)
+}
+
+/// A name beside that of `key` that nobody else uses and nothing lists.
+fn staged(root: &Path, key: &str) -> PathBuf {
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    root.join(format!("{key}#{}{number:010}", std::process::id()))
+}
+
+fn sync_up(root: &Path, parent: &Path) -> io::Result<()> {
+    parent.ancestors().take_while(|directory| directory.starts_with(root)).try_for_each(sync_directory)
 }
 
 fn stage(staged: &Path, bytes: &[u8]) -> io::Result<()> {
