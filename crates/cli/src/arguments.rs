@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use sidetrail_wire::connect::{Address, ClientTls, DEFAULT_COLLECTOR};
 
-use crate::time;
+use crate::{checkpoint, prove, report, time, witness};
 
 /// The most objects that are read at the same time.
 const MAX_JOBS: usize = 256;
@@ -98,6 +98,44 @@ Examples:
     /// Make and show the keys that manifests are signed with.
     #[command(subcommand)]
     Keys(Keys),
+    /// Write a file that proves that one record is in the log.
+    #[command(after_help = "\
+Looks for the record, and writes a proof (c2sp.org/tlog-proof) with its exact bytes in it: some 1.5 KiB and the record. Who
+has it and the log's key needs nothing else to check it. A record is in the log from the next digest on.
+
+Exit codes: 0 written; 1 the record is not what the log has; 2 there is no such record, or no digest has it yet; 64 usage.
+
+Examples:
+  sidetrail prove s3://audit/prod 01994b6e-8f3a-7c52-9d3e-2f6a1b7c8d90 --from -2d
+  sidetrail prove ./bucket EVENT_ID --checkpoint witness.json -o -")]
+    Prove(Box<prove::Prove>),
+    /// Check such a file, without the log and without a network.
+    #[command(after_help = "\
+Exit codes: 0 the record is in the log; 1 that is not proved; 2 could not check; 64 usage.
+
+Examples:
+  sidetrail verify-proof EVENT_ID.tlog-proof --keys log-keys.txt
+  sidetrail verify-proof EVENT_ID.tlog-proof --key VKEY --witness VKEY --json | jq .record")]
+    VerifyProof(Box<prove::VerifyProof>),
+    /// Show the checkpoints of logs, prove and check that one extends another.
+    #[command(subcommand)]
+    Checkpoint(checkpoint::Checkpoints),
+    /// Remember the last checkpoint of each log, and cosign the next one if it extends that.
+    #[command(after_help = "\
+Run it where who can write to the bucket cannot write, as often as you like. A log that was rolled back to an earlier state,
+that is gone, or that was rewritten is refused; what was seen stays. Give the file to `sidetrail verify --witness`, and the
+cosigned checkpoint to `sidetrail prove --checkpoint`.
+
+Exit codes: 0 cosigned; 1 refused; 2 could not check; 64 usage.
+
+Examples:
+  sidetrail checkpoint show s3://audit/prod --vkey > log-keys.txt
+  sidetrail witness s3://audit/prod --keys log-keys.txt --state witness.json \\
+    --signing-key witness.pem --name witness.example.com/w1")]
+    Witness(Box<witness::Witness>),
+    /// Make reports that prove what they say.
+    #[command(subcommand)]
+    Report(report::Reports),
     /// Print the version.
     Version,
 }
@@ -260,7 +298,7 @@ fn check(mut command: Command) -> Result<Command, clap::Error> {
     Ok(command)
 }
 
-fn jobs(text: &str) -> Result<NonZeroUsize, String> {
+pub(crate) fn jobs(text: &str) -> Result<NonZeroUsize, String> {
     match text.parse() {
         Ok(jobs) if jobs <= NonZeroUsize::new(MAX_JOBS).unwrap_or(NonZeroUsize::MAX) => Ok(jobs),
         _ => Err(format!("must be 1 to {MAX_JOBS}")),

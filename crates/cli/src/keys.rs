@@ -1,10 +1,9 @@
 //! `sidetrail keys`: makes key pairs, shows what keys a bucket publishes.
 
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io::{self, Read};
 use std::ops::ControlFlow;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -17,21 +16,20 @@ use sidetrail_archive::source::Bucket;
 use crate::arguments::{Generate, Show};
 use crate::exit::Exit;
 use crate::location::{Location, local_path};
+use crate::output::{PUBLIC_MODE, create};
 use crate::print::{self, complain, named};
 use crate::verify::read_pem;
 
 /// Only the owner may read a private key.
 const PRIVATE_MODE: u32 = 0o600;
-/// Anybody may read a public one.
-const PUBLIC_MODE: u32 = 0o644;
 
 pub(crate) fn generate(arguments: &Generate) -> Result<Exit> {
     let private = &arguments.out;
     let public = arguments.public.clone().unwrap_or_else(|| beside(private));
     let signer = Ed25519Signer::generate().context("could not make a key")?;
     let text = signer.to_pem();
-    create(private, PRIVATE_MODE, &text)?;
-    if let Err(error) = create(&public, PUBLIC_MODE, &signer.public_key().to_pem()) {
+    create(private, PRIVATE_MODE, text.as_bytes())?;
+    if let Err(error) = create(&public, PUBLIC_MODE, signer.public_key().to_pem().as_bytes()) {
         // It was made a moment ago and nobody has it: better none than half a pair.
         let _ = fs::remove_file(private);
         return Err(error);
@@ -48,22 +46,6 @@ pub(crate) fn generate(arguments: &Generate) -> Result<Exit> {
 /// `key.pem` becomes `key.pub.pem`.
 fn beside(private: &Path) -> PathBuf {
     private.with_extension("pub.pem")
-}
-
-/// Writes a file that must not exist yet, durably.
-fn create(path: &Path, mode: u32, text: &str) -> Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)
-        .with_context(|| format!("could not create {}", path.display()))?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-    written
-        .inspect_err(|_| {
-            let _ = fs::remove_file(path);
-        })
-        .with_context(|| format!("could not write {}", path.display()))
 }
 
 pub(crate) fn show(arguments: &Show) -> Result<Exit> {

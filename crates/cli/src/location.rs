@@ -1,5 +1,7 @@
 //! Directories and buckets by what people call them: a path, `file:///path`, `s3://bucket/prefix`.
 
+use std::num::NonZeroUsize;
+
 use anyhow::{Context, Result};
 use sidetrail_archive::key::Prefix;
 use sidetrail_archive::source::Bucket;
@@ -40,6 +42,17 @@ impl Location {
     /// What messages call it: the path, or the bucket and its endpoint.
     pub(crate) fn name(&self) -> &str {
         self.store.name()
+    }
+}
+
+/// How many objects of a location are read at the same time unless somebody says so: one for each core, of a service more,
+/// to hide its latency.
+pub(crate) fn default_jobs(location: &str) -> NonZeroUsize {
+    const REMOTE: NonZeroUsize = NonZeroUsize::new(16).unwrap();
+    if is_remote(location) {
+        REMOTE
+    } else {
+        std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
     }
 }
 

@@ -5,7 +5,7 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done, and nothing is wrong |
-//! | 1 | done, and something is wrong: a finding, a damaged file, a record that was refused |
+//! | 1 | done, and something is wrong: a finding, a damaged file, a record that was refused, a proof that proves nothing |
 //! | 2 | could not be done, or not wholly: no such directory, wrong credentials, no collector |
 //! | 3 | `verify`: genuine, and the manifests themselves say what is lost |
 //! | 64 | the command line makes no sense |
@@ -18,17 +18,24 @@
 
 mod arguments;
 mod cat;
+mod checkpoint;
 mod compact;
 mod content;
 mod exit;
+mod find;
 mod keys;
 mod location;
 mod log_name;
+mod output;
 mod print;
 mod progress;
+mod prove;
+mod report;
 mod send;
 mod time;
 mod verify;
+mod vkeys;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -50,6 +57,11 @@ fn main() -> ExitCode {
         Command::Send(arguments) => send::run(*arguments),
         Command::Keys(Keys::Generate(arguments)) => keys::generate(&arguments),
         Command::Keys(Keys::Show(arguments)) => keys::show(&arguments),
+        Command::Prove(arguments) => prove::run(&arguments),
+        Command::VerifyProof(arguments) => prove::verify(&arguments),
+        Command::Checkpoint(command) => checkpoint::run(&command),
+        Command::Report(command) => report::run(&command),
+        Command::Witness(arguments) => witness::run(&arguments),
         Command::Version => print::out(format_args!("sidetrail {}\n", env!("CARGO_PKG_VERSION")))
             .map(|()| Exit::Done)
             .map_err(Into::into),

@@ -19,6 +19,7 @@ use self::coverage::{Coverage, Observed};
 use crate::arguments::Verify;
 use crate::exit::Exit;
 use crate::location::{Location, is_remote};
+use crate::report::pack_at;
 use crate::{print, progress};
 
 /// Objects of a service that are read at the same time: more than there are cores, to hide its latency.
@@ -37,7 +38,32 @@ struct Verified<'a> {
     sources: Vec<Coverage>,
 }
 
+/// What the archive at `bucket` is, without a word about it.
+pub(crate) fn report(
+    bucket: &str,
+    keys: Option<&Path>,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+    jobs: Option<NonZeroUsize>,
+) -> Result<Report> {
+    let location = Location::open(bucket)?;
+    let options = Options {
+        keys: keys.map(read_keys).transpose()?,
+        from,
+        to,
+        prefix: location.prefix().cloned(),
+        threads: jobs.unwrap_or(Options::default().threads),
+    };
+    let bar = Bar(progress::spinner("{spinner} listing {elapsed}"));
+    let report = verify::run(&*location.bucket(), &options, &bar);
+    bar.0.finish_and_clear();
+    Ok(report)
+}
+
 pub(crate) fn run(arguments: &Verify) -> Result<Exit> {
+    if let Some(pack) = pack_at(&arguments.bucket)? {
+        return pack.verify(arguments.keys.as_deref(), arguments.json);
+    }
     let keys = arguments.keys.as_deref().map(read_keys).transpose()?;
     let location = Location::open(&arguments.bucket)?;
     let jobs = arguments

@@ -4,6 +4,9 @@
 mod cat;
 mod collector;
 mod keys;
+mod logged;
+mod prove;
+mod report;
 mod run;
 mod send;
 mod usage;
