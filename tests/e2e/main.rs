@@ -3,6 +3,7 @@
 mod bad_input;
 mod crash;
 mod demo;
+mod digests;
 mod failures;
 mod gateway;
 mod guarded;

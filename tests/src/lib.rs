@@ -27,6 +27,7 @@
 pub mod archive;
 pub mod authority;
 pub mod collector;
+pub mod evidence;
 pub mod guarded;
 pub mod http;
 mod load;

@@ -351,7 +351,7 @@ text!(KeyObjectKey);
 mod digest;
 mod quarantine;
 mod tree;
-pub use digest::{AnyKeyId, DigestKey, DigestKeyObjectKey, RevocationKey, Second};
+pub use digest::{AnyKeyId, DigestKey, DigestKeyObjectKey, DigestStartKey, RevocationKey, Second};
 pub use quarantine::QuarantineKey;
 pub use tree::{TreeKey, TreeObject, TreePlace};
 

@@ -4,6 +4,7 @@
 //! with an endpoint set, requests use path style, and plain HTTP if the endpoint does.
 
 mod bucket;
+mod digest;
 mod failure;
 mod local;
 mod protection;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use futures_util::stream::BoxStream;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::client::{HttpConnector, HttpError, HttpErrorKind, ReqwestConnector};
 use object_store::local::LocalFileSystem;
@@ -25,6 +27,7 @@ use object_store::{
     Attribute, Attributes, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
 };
 
+pub use self::digest::{MAX_STORED_DIGEST, StoredDigest};
 pub use self::failure::Failure;
 pub use self::protection::{Bucket as Inspected, Expiry, Lock, Mode, Protected};
 use self::signed::Signed;
@@ -268,6 +271,13 @@ impl Store {
         self.prefix.as_ref()
     }
 
+    /// The name of the bucket; a directory has none.
+    #[must_use]
+    pub fn bucket_name(&self) -> Option<&str> {
+        let rest = self.name.strip_prefix("s3://")?;
+        rest.split(' ').next()
+    }
+
     /// What messages call it: the path, or the bucket and its endpoint.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -293,11 +303,17 @@ impl Store {
                 Err(error) => Err(failed(generic(error))),
             };
         }
-        in_time(bytes.len(), self.create(key, &path, bytes)).await.map_err(failed)
+        in_time(bytes.len(), self.create(&path, bytes, attributes(key))).await.map_err(failed)
     }
 
-    async fn create(&self, key: &str, path: &ObjectPath, bytes: Bytes) -> object_store::Result<Put> {
-        match self.inner.put_opts(path, bytes.clone().into(), options(key, PutMode::Create)).await {
+    async fn create(
+        &self,
+        path: &ObjectPath,
+        bytes: Bytes,
+        attributes: Attributes,
+    ) -> object_store::Result<Put> {
+        let options = |mode| PutOptions { mode, attributes: attributes.clone(), ..PutOptions::default() };
+        match self.inner.put_opts(path, bytes.clone().into(), options(PutMode::Create)).await {
             Ok(_) => Ok(Put::Created),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(Put::AlreadyExists),
             Err(error) if is_not_implemented(&error) => {
@@ -306,8 +322,8 @@ impl Store {
                     Err(object_store::Error::NotFound { .. }) => {}
                     Err(error) => return Err(error),
                 }
-                let mode = options(key, PutMode::Overwrite);
-                self.inner.put_opts(path, bytes.into(), mode).await.map(|_| Put::Created)
+                let overwrite = options(PutMode::Overwrite);
+                self.inner.put_opts(path, bytes.into(), overwrite).await.map(|_| Put::Created)
             }
             Err(error) => Err(error),
         }
@@ -329,7 +345,9 @@ impl Store {
             };
         }
         let size = bytes.len();
-        let put = self.inner.put_opts(&path, bytes.into(), options(key, PutMode::Overwrite));
+        let options =
+            PutOptions { mode: PutMode::Overwrite, attributes: attributes(key), ..PutOptions::default() };
+        let put = self.inner.put_opts(&path, bytes.into(), options);
         in_time(size, put).await.map(|_| ()).map_err(failed)
     }
 
@@ -349,17 +367,7 @@ impl Store {
     pub async fn get(&self, key: &str, limit: usize) -> Result<Bytes, StoreError> {
         let failed = |cause| self.error("get", key, cause);
         let path = path(key).map_err(failed)?;
-        let read = async {
-            let mut chunks = self.inner.get(&path).await?.into_stream();
-            let mut bytes = Vec::new();
-            while let Some(chunk) = chunks.try_next().await? {
-                if bytes.len() + chunk.len() > limit {
-                    return Err(generic(TooLarge(limit)));
-                }
-                bytes.extend_from_slice(&chunk);
-            }
-            Ok(bytes.into())
-        };
+        let read = async { collect(self.inner.get(&path).await?.into_stream(), limit).await };
         in_time(limit, read).await.map_err(failed)
     }
 
@@ -378,6 +386,14 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+impl Store {
+    /// Any store, as a service would be.
+    pub(crate) fn of(inner: Arc<dyn ObjectStore>) -> Self {
+        Self { inner, prefix: None, root: None, signed: None, name: "memory".to_owned() }
+    }
+}
+
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store")
@@ -385,6 +401,21 @@ impl fmt::Debug for Store {
             .field("prefix", &self.prefix)
             .finish_non_exhaustive()
     }
+}
+
+/// An object of at most `limit` bytes, whole.
+async fn collect(
+    mut pieces: BoxStream<'static, object_store::Result<Bytes>>,
+    limit: usize,
+) -> object_store::Result<Bytes> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = pieces.try_next().await? {
+        if bytes.len() + piece.len() > limit {
+            return Err(generic(TooLarge(limit)));
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes.into())
 }
 
 fn path(key: &str) -> Result<ObjectPath, object_store::Error> {
@@ -395,7 +426,7 @@ fn path(key: &str) -> Result<ObjectPath, object_store::Error> {
 }
 
 /// No `Content-Encoding`, unlike CloudTrail: clients that inflate by themselves would hide the stored bytes.
-fn options(key: &str, mode: PutMode) -> PutOptions {
+fn attributes(key: &str) -> Attributes {
     let content_type = match key.parse::<TreeKey>().map(|key| key.object) {
         // As c2sp.org/tlog-tiles has them served.
         Ok(TreeObject::Tile(_)) => "application/octet-stream",
@@ -403,8 +434,7 @@ fn options(key: &str, mode: PutMode) -> PutOptions {
         Err(_) if key.ends_with(".gz") => "application/gzip",
         Err(_) => "application/json",
     };
-    let attributes = Attributes::from_iter([(Attribute::ContentType, content_type)]);
-    PutOptions { mode, attributes, ..PutOptions::default() }
+    Attributes::from_iter([(Attribute::ContentType, content_type)])
 }
 
 /// The result of a request that moves so many bytes, or that there is none in time: a connection that is half-open, or a

@@ -13,12 +13,24 @@
 //!   └─ sidetrail: chains of manifests, the keys that signed them, tree of records, problems
 //! ```
 
+mod content;
 mod format;
+#[cfg(feature = "store")]
+mod heads;
 mod keys;
 mod metadata;
+#[cfg(feature = "store")]
+mod names;
+mod period;
 mod sealed;
+#[cfg(feature = "store")]
+mod selection;
+mod start;
 mod statement;
+#[cfg(feature = "store")]
+mod writer;
 
+pub use self::content::{LogCheck, LogFault, Records};
 pub use self::format::{
     Digest, InvalidDigest, LoggedFile, MAX_DIGEST, Previous, SIGNATURE_ALGORITHM, string_to_sign,
 };
@@ -27,8 +39,20 @@ pub use self::keys::{
     Revocation, RsaEnvelope,
 };
 pub use self::metadata::{MAX_METADATA, Metadata};
+pub use self::period::{Cadence, InvalidCadence, Period};
 pub use self::sealed::{Opened, OpenedError, SealDigestError, SealedDigest};
+pub use self::start::{DIGEST_START_PAYLOAD_TYPE, DigestStart};
 pub use self::statement::{CertifiedKey, ChainRange, Head, Problem, SourceRange, Statement, Tree};
+#[cfg(feature = "store")]
+pub use self::{
+    heads::MAX_CHAINS,
+    names::{MAX_NAMES, TooManyNames},
+    selection::{MAX_PROBLEMS, MAX_WEIGHT},
+    writer::{
+        Before, Commitment, CommitmentError, DEFAULT_KEY_VALIDITY, DEFAULT_SETTLE, Digester, Done,
+        NoCommitment, PATIENCE, Retention, Settings, Step, StepError, Summary, TAKEN_PATIENCE,
+    },
+};
 
 #[cfg(test)]
 mod tests;

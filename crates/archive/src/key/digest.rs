@@ -6,6 +6,7 @@
 //! companion  = digest ".metadata.json"                   ; only where objects have no metadata of their own
 //! digest key = home "Sidetrail-Digest-Key/" fingerprint ".json"
 //! revocation = home "Sidetrail-Revocation/" (key-id | fingerprint) ".json"
+//! start      = home "Sidetrail-Digest-Start/" region "/" trail "_" region ".json"      ; the second one as above
 //! second     = YYYYMMDD "T" HHmmss "Z"                   ; the end of the period, UTC
 //! ```
 //!
@@ -181,6 +182,49 @@ impl fmt::Display for DigestKeyObjectKey {
 
 text!(DigestKeyObjectKey);
 
+/// The key of the object that says where the digests of a trail in a region begin.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DigestStartKey {
+    /// Where the account's evidence lies.
+    pub home: Home,
+    /// The region whose log files are covered.
+    pub region: Region,
+    /// The trail.
+    pub trail: Trail,
+    /// The region in the trail's ARN.
+    pub home_region: Region,
+}
+
+impl FromStr for DigestStartKey {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        Home::split(text)
+            .and_then(|(home, rest)| {
+                let name = rest.strip_prefix("Sidetrail-Digest-Start/")?.strip_suffix(".json")?;
+                let (region, name) = name.split_once('/')?;
+                // A trail's name may hold underscores; a region's does not.
+                let (trail, home_region) = name.rsplit_once('_')?;
+                Some(Self {
+                    region: Region::new(region).ok()?,
+                    trail: Trail::new(trail).ok()?,
+                    home_region: Region::new(home_region).ok()?,
+                    home,
+                })
+            })
+            .ok_or(InvalidKey("start of digests"))
+    }
+}
+
+impl fmt::Display for DigestStartKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { home, region, trail, home_region } = self;
+        write!(f, "{home}Sidetrail-Digest-Start/{region}/{trail}_{home_region}.json")
+    }
+}
+
+text!(DigestStartKey);
+
 /// A key by its name, whichever kind it is of.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AnyKeyId {
@@ -331,6 +375,13 @@ mod tests {
                 backfill,
             };
             prop_assert_eq!(&key.to_string().parse::<DigestKey>().unwrap(), &key);
+            let start = DigestStartKey {
+                home: home.clone(),
+                region: key.region.clone(),
+                trail: key.trail.clone(),
+                home_region: key.home_region.clone(),
+            };
+            prop_assert_eq!(&start.to_string().parse::<DigestStartKey>().unwrap(), &start);
             let object = DigestKeyObjectKey { home: home.clone(), fingerprint: fingerprint.parse().unwrap() };
             prop_assert_eq!(&object.to_string().parse::<DigestKeyObjectKey>().unwrap(), &object);
             for name in [&fingerprint, &id] {
@@ -343,6 +394,7 @@ mod tests {
         fn no_text_panics(text in "(AWSLogs/|[0-9]{12}/|CloudTrail-Digest/|us-east-1|/|.|_|Z|é){0,14}") {
             let _ = text.parse::<DigestKey>();
             let _ = text.parse::<RevocationKey>();
+            let _ = text.parse::<DigestStartKey>();
         }
     }
 }

@@ -16,11 +16,15 @@ use crate::hash::{InvalidSha256, Sha256};
 mod bundle;
 mod ed25519;
 mod pem;
+#[cfg(feature = "encrypted-keys")]
+mod private;
 mod rsa;
 
 pub use bundle::KeyBundle;
 pub use ed25519::{Ed25519Signer, PublicKey, Signature};
 pub use pem::MAX_PEM;
+#[cfg(feature = "key-generation")]
+pub use private::generate_rsa_pem;
 pub use rsa::{DigestSigner, Fingerprint, InvalidHex, RSA_BITS, RsaPublicKey, RsaSignature, RsaSigner};
 
 /// Why a key could not be read or used.
@@ -48,6 +52,12 @@ pub enum KeyError {
     /// The bytes are not an RSA key in this encoding, of a size that is accepted.
     #[error("not an RSA key of 2048 bits or more")]
     NotRsa,
+    /// A passphrase is needed.
+    #[error("the key is encrypted and there is no passphrase for it")]
+    Encrypted,
+    /// The passphrase is not the right one, or the key is encrypted in a way that is not supported.
+    #[error("the key could not be decrypted: another passphrase, or an encryption that is not supported")]
+    Passphrase,
     /// The cryptographic library failed, for example to draw randomness.
     #[error("the cryptographic library failed")]
     Crypto,

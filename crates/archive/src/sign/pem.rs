@@ -10,6 +10,8 @@ pub const MAX_PEM: usize = 1 << 20;
 
 pub(super) const PUBLIC: &str = "PUBLIC KEY";
 pub(super) const PRIVATE: &str = "PRIVATE KEY";
+#[cfg(feature = "encrypted-keys")]
+pub(super) const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
 
 /// One block: base64 in lines of 64.
 pub(super) fn block(label: &str, der: &[u8]) -> String {

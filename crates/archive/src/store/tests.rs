@@ -91,13 +91,7 @@ fn every_variable_is_one_the_client_knows() {
 fn a_remote_store_reads_as_a_bucket() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
-    let store = Store {
-        inner: Arc::new(object_store::memory::InMemory::new()),
-        prefix: None,
-        root: None,
-        signed: None,
-        name: "memory".to_owned(),
-    };
+    let store = Store::of(Arc::new(object_store::memory::InMemory::new()));
     let put = |key, bytes: &'static str| runtime.block_on(store.put_create(key, bytes.into()));
     assert_eq!(put("a/one", "1").unwrap(), Put::Created);
     assert_eq!(put("b/two", "22").unwrap(), Put::Created);
