@@ -149,8 +149,7 @@ async fn log_files_are_looked_at_before_they_are_listed() {
     let listed: Vec<_> = digest.log_files.iter().map(|file| file.object.to_string()).collect();
     assert_eq!(files, listed);
     assert_eq!(log.iter().filter(|line| *line == "end true").count(), 1);
-    assert_eq!(log.last().unwrap(), "stored true");
-    assert_eq!(digest.statement.as_ref().unwrap().tree, Some(seen.tree_of(1).unwrap()));
+    assert_eq!(log[log.len() - 2..], ["tree", "stored true"]);
 }
 
 #[tokio::test]
@@ -449,11 +448,6 @@ impl Seen {
     fn note(&self, line: String) {
         self.0.lock().unwrap().push(line);
     }
-
-    fn tree_of(&self, size: u64) -> Option<Tree> {
-        let root_hash = crate::hash::Sha256::of(b"root");
-        Some(Tree { origin: "seen".to_owned(), size, root_hash, key: "key".to_owned() })
-    }
 }
 
 impl Commitment for Seen {
@@ -479,7 +473,8 @@ impl Commitment for Seen {
     }
 
     fn tree(&mut self) -> Result<Option<Tree>, CommitmentError> {
-        Ok(self.tree_of(1))
+        self.note("tree".to_owned());
+        Ok(None)
     }
 
     fn stored<'a>(
