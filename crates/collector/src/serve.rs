@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sidetrail_wire::ingest::v1::ingest_server::IngestServer;
+use sidetrail_wire::ingest::unread::ingest_server::IngestServer;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
 

@@ -3,20 +3,16 @@
 //! Members that `Call` has no field for travel in `other`, a JSON object, so nothing is lost. Account and region are
 //! not part of a `Call`: the collector knows them. A record that has them carries them in `other` like any member.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use sidetrail_record::{
-    EventTime, Json, JsonRef, Members, Record, RecordRef, Resource, ResourceRef, UserIdentity,
-    UserIdentityRef,
-};
+use sidetrail_record::{EventTime, Json, JsonRef, Members, Record, Resource, UserIdentity};
 
 use crate::ingest::v1 as wire;
 
-const NANOS_PER_SECOND: i64 = 1_000_000_000;
+pub(crate) const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
 /// A `Call` that is no record: names the field in the record's own terms and says what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,83 +128,6 @@ impl TryFrom<wire::Call> for Record {
     }
 }
 
-impl wire::Call {
-    /// The record of the call without a copy of what it says, byte for byte as [`Record::try_from`] makes it.
-    ///
-    /// `None` where it has members that `Call` has no field for, and where it is no record: both are for `try_from`.
-    #[must_use]
-    pub fn as_record(&self) -> Option<RecordRef<'_>> {
-        if self.other.is_some() {
-            return None;
-        }
-        let event_id = match self.event_id.as_ref() {
-            [] => None,
-            id => Some(format_uuid(&id.try_into().ok()?).into()),
-        };
-        let event_time = match self.time_unix_nano {
-            Some(time) => Some(EventTime::from_unix_seconds(time.div_euclid(NANOS_PER_SECOND))?),
-            None => None,
-        };
-        let user_identity = match &self.user_identity {
-            Some(identity) => Some(identity.as_identity()?),
-            None => None,
-        };
-        let resources = self.resources.iter().map(wire::Resource::as_resource).collect::<Option<Vec<_>>>()?;
-        Some(RecordRef {
-            event_id,
-            event_time,
-            event_source: present(&self.event_source),
-            event_name: present(&self.event_name),
-            event_type: present(&self.event_type),
-            event_category: present(&self.event_category),
-            read_only: self.read_only,
-            management_event: self.management_event,
-            user_identity,
-            source_ip_address: present(&self.source_ip_address),
-            user_agent: borrow(&self.user_agent),
-            error_code: borrow(&self.error_code),
-            error_message: borrow(&self.error_message),
-            request_id: borrow(&self.request_id),
-            request_parameters: checked(&self.request_parameters)?,
-            response_elements: checked(&self.response_elements)?,
-            additional_event_data: checked(&self.additional_event_data)?,
-            resources: Some(resources).filter(|resources| !resources.is_empty()),
-            shared_event_id: borrow(&self.shared_event_id),
-            vpc_endpoint_id: borrow(&self.vpc_endpoint_id),
-            tls_details: parsed(&self.tls_details)?,
-            ..RecordRef::default()
-        })
-    }
-}
-
-impl wire::UserIdentity {
-    fn as_identity(&self) -> Option<UserIdentityRef<'_>> {
-        if self.other.is_some() {
-            return None;
-        }
-        Some(UserIdentityRef {
-            kind: borrow(&self.r#type),
-            principal_id: borrow(&self.principal_id),
-            arn: borrow(&self.arn),
-            account_id: borrow(&self.account_id),
-            access_key_id: borrow(&self.access_key_id),
-            user_name: borrow(&self.user_name),
-            invoked_by: borrow(&self.invoked_by),
-            identity_provider: borrow(&self.identity_provider),
-            session_context: parsed(&self.session_context)?,
-            ..UserIdentityRef::default()
-        })
-    }
-}
-
-impl wire::Resource {
-    fn as_resource(&self) -> Option<ResourceRef<'_>> {
-        let Self { arn, account_id, r#type, other } = self;
-        let resource = ResourceRef { arn: borrow(arn), account_id: borrow(account_id), kind: borrow(r#type) };
-        other.is_none().then_some(resource)
-    }
-}
-
 impl From<UserIdentity> for wire::UserIdentity {
     fn from(mut identity: UserIdentity) -> Self {
         let mut wire = Self {
@@ -288,24 +207,14 @@ fn nonempty(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-fn present(text: &str) -> Option<Cow<'_, str>> {
-    Some(text.into()).filter(|_| !text.is_empty())
-}
-
-fn borrow(text: &Option<String>) -> Option<Cow<'_, str>> {
-    text.as_deref().map(Cow::Borrowed)
-}
-
 /// `None` if it is not JSON.
-#[expect(clippy::option_option, reason = "a member may be absent, and it may be wrong")]
-fn checked(json: &Option<Bytes>) -> Option<Option<JsonRef<'_>>> {
-    json.as_deref().map(JsonRef::parse).transpose().ok()
+pub(crate) fn checked(json: &[u8]) -> Option<JsonRef<'_>> {
+    JsonRef::parse(json).ok()
 }
 
 /// `None` if it is not JSON of that type.
-#[expect(clippy::option_option, reason = "a member may be absent, and it may be wrong")]
-fn parsed<T: DeserializeOwned>(json: &Option<Bytes>) -> Option<Option<Box<T>>> {
-    json.as_deref().map(serde_json::from_slice).transpose().ok()
+pub(crate) fn parsed<T: DeserializeOwned>(json: &[u8]) -> Option<Box<T>> {
+    serde_json::from_slice(json).ok()
 }
 
 /// Takes the text unless it is empty: an empty one stays in the record, since protobuf reads it as absent.
@@ -334,7 +243,7 @@ fn nanos(time: EventTime) -> Option<i64> {
 }
 
 /// The usual form of a UUID, lowercase with hyphens.
-fn format_uuid(bytes: &[u8; 16]) -> String {
+pub(crate) fn format_uuid(bytes: &[u8; 16]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = String::with_capacity(36);
     for (index, byte) in bytes.iter().enumerate() {

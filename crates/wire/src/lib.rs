@@ -6,7 +6,7 @@
 //! current. Nobody needs protoc.
 //!
 //! A [`Record`](sidetrail_record::Record) becomes a [`Call`](ingest::v1::Call) and back without loss: texts are moved,
-//! JSON stays text.
+//! JSON stays text. Where there are many, [`EventRef`] reads them where they lie.
 //!
 //! With the feature `connect` the module `connect` reaches a collector by its address, and with `tls` those that want
 //! to know who comes.
@@ -16,8 +16,10 @@ pub mod connect;
 mod convert;
 #[cfg(feature = "tls")]
 pub mod pem;
+mod read;
 
 pub use convert::InvalidCall;
+pub use read::{EventRef, PayloadRef};
 
 /// From an application to a collector.
 pub mod ingest {
@@ -29,6 +31,14 @@ pub mod ingest {
 
         /// What a sender puts into `Hello.protocol_version`, and all that a collector of this version takes.
         pub const PROTOCOL_VERSION: u32 = 1;
+    }
+
+    /// Version 1 for who takes events in great numbers: a batch has them as they came, to be read by
+    /// [`EventRef`](crate::EventRef). On the wire it is the same.
+    #[allow(missing_docs, clippy::all, clippy::allow_attributes, reason = "generated")]
+    #[expect(clippy::allow_attributes_without_reason, reason = "generated")]
+    pub mod unread {
+        include!("gen/sidetrail.ingest.v1.unread.rs");
     }
 }
 

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use prost::Message;
 use serde_json::{Value, json};
 use sidetrail_record::{Json, Record};
-use sidetrail_wire::ingest::v1::{Call, Resource, UserIdentity};
+use sidetrail_wire::ingest::v1::{Call, Dropped, Event, Resource, UserIdentity, event::Payload};
+use sidetrail_wire::{EventRef, PayloadRef};
 
 #[track_caller]
 fn check(value: &Value) {
@@ -23,10 +24,15 @@ fn check(value: &Value) {
 
 /// A record that borrows from the call is written as the one that owns what it says. Answers whether there is one.
 fn check_borrowed(call: &Call) -> bool {
-    let Some(borrowed) = call.as_record() else { return false };
+    check_bytes(&call.encode_to_vec())
+}
+
+fn check_bytes(bytes: &[u8]) -> bool {
+    let Some(borrowed) = Call::read_record(bytes) else { return false };
     let mut text = b"before".to_vec();
     borrowed.write(&mut text);
-    let owned = Record::try_from(call.clone()).expect("what can be borrowed is valid");
+    let call = Call::decode(bytes).expect("what can be borrowed is a call");
+    let owned = Record::try_from(call).expect("what can be borrowed is valid");
     let expected = format!("before{}", serde_json::to_string(&owned).expect("a record serialises"));
     assert_eq!(String::from_utf8(text).expect("JSON is UTF-8"), expected);
     true
@@ -63,7 +69,7 @@ fn what_call_has_no_field_for_is_not_borrowed() {
 #[test]
 fn a_call_that_is_no_record_names_the_field() {
     let field = |call: Call| {
-        assert!(call.as_record().is_none(), "borrowed: {call:?}");
+        assert!(Call::read_record(&call.encode_to_vec()).is_none(), "borrowed: {call:?}");
         Record::try_from(call).expect_err("invalid").to_string()
     };
     let broken = || Some("{\"a\":".into());
@@ -87,7 +93,128 @@ fn a_call_that_is_no_record_names_the_field() {
     );
 }
 
+/// Every member that can be borrowed.
+fn full() -> Call {
+    let text = || Some("é\"t".to_owned());
+    let json = || Some(r#"{"a":[1.10]}"#.into());
+    Call {
+        event_id: vec![7; 16].into(),
+        time_unix_nano: Some(-1),
+        event_source: "s".to_owned(),
+        event_name: "n".to_owned(),
+        event_type: "t".to_owned(),
+        event_category: "c".to_owned(),
+        read_only: Some(true),
+        management_event: Some(false),
+        user_identity: Some(UserIdentity {
+            r#type: text(),
+            principal_id: text(),
+            arn: text(),
+            account_id: text(),
+            access_key_id: text(),
+            user_name: text(),
+            invoked_by: text(),
+            identity_provider: text(),
+            session_context: Some(
+                r#"{"sourceIdentity":"x","attributes":{"mfaAuthenticated":"true"}}"#.into(),
+            ),
+            other: None,
+        }),
+        source_ip_address: "10.0.0.1".to_owned(),
+        user_agent: text(),
+        error_code: text(),
+        error_message: text(),
+        request_id: text(),
+        request_parameters: json(),
+        response_elements: json(),
+        additional_event_data: json(),
+        resources: vec![
+            Resource { arn: text(), account_id: text(), r#type: text(), other: None },
+            Resource::default(),
+        ],
+        shared_event_id: text(),
+        vpc_endpoint_id: text(),
+        tls_details: Some(r#"{"cipherSuite":"s","tlsVersion":"v"}"#.into()),
+        other: None,
+    }
+}
+
+#[test]
+fn every_member_is_borrowed() {
+    assert!(check_borrowed(&full()));
+}
+
+#[test]
+fn what_is_in_parts_is_put_together() {
+    let parts = [full().encode_to_vec(), Call { event_source: "later".to_owned(), ..full() }.encode_to_vec()]
+        .concat();
+    assert!(!check_bytes(&parts), "two user identities are one");
+    let part = Call { event_source: "later".to_owned(), user_agent: Some(String::new()), ..Call::default() };
+    assert!(check_bytes(&[full().encode_to_vec(), part.encode_to_vec()].concat()));
+
+    let event = |payload| Event { sequence: 3, completes: 2, payload: Some(payload) }.encode_to_vec();
+    let (first, second) = (event(Payload::Call(full())), event(Payload::Call(part)));
+    let parts = [first, second].concat();
+    let whole = Event::decode(&*parts).expect("an event").into();
+    assert_eq!(EventRef::read(&parts).expect("an event"), whole);
+}
+
+#[test]
+fn events_are_read_as_they_were_written() {
+    for payload in [
+        Some(Payload::Call(full())),
+        Some(Payload::Intent(full())),
+        Some(Payload::Record("{}".into())),
+        Some(Payload::Dropped(Dropped { count: 3, reason: "overflow".to_owned() })),
+        None,
+    ] {
+        for (sequence, completes) in [(0, 0), (1, 0), (127, 1), (128, 127), (u64::MAX, u64::MAX)] {
+            let event = Event { sequence, completes, payload: payload.clone() };
+            let bytes = event.encode_to_vec();
+            assert_eq!(EventRef::read(&bytes).expect("an event"), event.into());
+        }
+    }
+}
+
 proptest! {
+    /// Whatever becomes of the bytes on their way: what is borrowed is what the generated code makes of it.
+    #[test]
+    fn damaged_calls_and_events(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut in any::<prop::sample::Index>(),
+        is_cut in any::<bool>(),
+    ) {
+        let call = full();
+        let event = Event { sequence: 300, completes: 7, payload: Some(Payload::Call(call.clone())) };
+        for mut bytes in [call.encode_to_vec(), event.encode_to_vec()] {
+            for (place, byte) in &changes {
+                let place = place.index(bytes.len());
+                bytes[place] = *byte;
+            }
+            if is_cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            check_bytes(&bytes);
+            match (EventRef::read(&bytes), Event::decode(&*bytes)) {
+                (Ok(EventRef { payload: Some(PayloadRef::Call(inner)), sequence, completes }), decoded) => {
+                    // The call in it was not looked at.
+                    if let Ok(whole) = decoded {
+                        prop_assert_eq!((sequence, completes), (whole.sequence, whole.completes));
+                        let Some(Payload::Call(expected)) = whole.payload else { panic!("another payload") };
+                        prop_assert_eq!(Call::decode(&*inner).expect("a call"), expected);
+                    } else {
+                        prop_assert!(Call::decode(&*inner).is_err());
+                    }
+                }
+                (Ok(EventRef { payload: Some(PayloadRef::Intent(inner)), .. }), Err(_)) => {
+                    prop_assert!(Call::decode(&*inner).is_err());
+                }
+                (Ok(event), decoded) => prop_assert_eq!(event, decoded.expect("an event").into()),
+                (Err(_), decoded) => prop_assert!(decoded.is_err()),
+            }
+        }
+    }
+
     #[test]
     fn typed_members_and_others(
         texts in prop::collection::vec(prop::option::of(".{0,12}"), 8),

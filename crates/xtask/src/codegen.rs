@@ -60,19 +60,47 @@ fn generate(protos: &Path) -> Result<Files> {
     if sources.is_empty() {
         return Ok(Files::new());
     }
-    let descriptors = protox::compile(&sources, [protos]).context("the protos do not compile")?;
+    let mut descriptors = protox::compile(&sources, [protos]).context("the protos do not compile")?;
     let out = tempfile::tempdir().context("cannot create a temporary directory")?;
-    tonic_prost_build::configure()
-        .out_dir(out.path())
-        .bytes(".")
-        // `connect()` would bind the client to tonic's TCP channel; our clients bring a Unix-socket channel.
-        .build_transport(false)
-        .client_mod_attribute(".", "#[cfg(feature = \"client\")]")
-        .server_mod_attribute(".", "#[cfg(feature = \"server\")]")
-        .compile_fds(descriptors)
-        .context("cannot generate code from the protos")?;
-    read(out.path())
+    let builder = || {
+        tonic_prost_build::configure()
+            .bytes(".")
+            // `connect()` would bind the client to tonic's TCP channel; our clients bring a Unix-socket channel.
+            .build_transport(false)
+            .client_mod_attribute(".", "#[cfg(feature = \"client\")]")
+            .server_mod_attribute(".", "#[cfg(feature = \"server\")]")
+    };
+    let compiled = builder().out_dir(out.path()).compile_fds(descriptors.clone());
+    compiled.context("cannot generate code from the protos")?;
+    let mut files = read(out.path())?;
+
+    descriptors.file.retain(|file| file.package() == INGEST);
+    if descriptors.file.is_empty() {
+        return Ok(files);
+    }
+    let out = tempfile::tempdir().context("cannot create a temporary directory")?;
+    let mut builder = builder().build_client(false).out_dir(out.path());
+    for message in descriptors.file.iter_mut().flat_map(|file| &mut file.message_type) {
+        let name = message.name().to_owned();
+        if !UNREAD.contains(&&*name) {
+            builder = builder.extern_path(format!(".{INGEST}.{name}"), format!("crate::ingest::v1::{name}"));
+        }
+        for field in message.field.iter_mut().filter(|field| name == "Batch" && field.name() == "events") {
+            (field.r#type, field.type_name) = (Some(TYPE_BYTES), None);
+        }
+    }
+    builder.compile_fds(descriptors).context("cannot generate the server's side from the protos")?;
+    files.extend(read(out.path())?.into_values().map(|text| (format!("{INGEST}.unread.rs"), text)));
+    Ok(files)
 }
+
+/// The package of which there is a second form, for who takes events in great numbers: in a batch they are bytes, which are
+/// the same on the wire.
+const INGEST: &str = "sidetrail.ingest.v1";
+/// What is different in that form.
+const UNREAD: [&str; 2] = ["Batch", "DeliverRequest"];
+/// `FieldDescriptorProto.Type.TYPE_BYTES`.
+const TYPE_BYTES: i32 = 12;
 
 fn find_protos(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     let entries = match fs::read_dir(directory) {
@@ -150,6 +178,27 @@ mod tests {
         let text = &files["a.v1.rs"];
         for part in ["bytes::Bytes", "#[cfg(feature = \"client\")]", "#[cfg(feature = \"server\")]"] {
             assert!(text.contains(part), "no {part} in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_ingest_package_has_a_second_form_without_events() {
+        let protos = tempfile::tempdir().unwrap();
+        let source = "syntax = \"proto3\"; package sidetrail.ingest.v1; message Event { string a = 1; } \
+                      message Batch { repeated Event events = 1; } message DeliverRequest { Batch batch = 1; } \
+                      message Ack {} service S { rpc Call(DeliverRequest) returns (Ack); }";
+        fs::write(protos.path().join("a.proto"), source).unwrap();
+        let files = generate(protos.path()).unwrap();
+        assert!(files["sidetrail.ingest.v1.rs"].contains("Vec<Event>"));
+        let text = &files["sidetrail.ingest.v1.unread.rs"];
+        for (part, is_there) in [
+            ("Vec<::prost::bytes::Bytes>", true),
+            ("struct DeliverRequest", true),
+            ("crate::ingest::v1::Ack", true),
+            ("struct Event", false),
+            ("struct Ack", false),
+        ] {
+            assert_eq!(text.contains(part), is_there, "{part} in:\n{text}");
         }
     }
 

@@ -9,7 +9,9 @@ use prost::Message as _;
 use sidetrail_archive::hash::Sha256;
 use sidetrail_archive::log::LogWriter;
 use sidetrail_record::limits as record_limits;
-use sidetrail_wire::ingest::v1::{DeliverRequest, deliver_request, event::Payload};
+use sidetrail_wire::ingest::unread::{DeliverRequest, deliver_request};
+use sidetrail_wire::ingest::v1::Call;
+use sidetrail_wire::{EventRef, PayloadRef};
 use zstd::zstd_safe::CParameter;
 
 use crate::events::Pool;
@@ -45,22 +47,19 @@ pub(crate) fn alone(pool: &Pool, files: &[Vec<u8>]) -> Result<Stages> {
     let sent = (BATCHES * EVENTS) as f64;
     let decode = timed(sent, || {
         for batch in &batches {
-            DeliverRequest::decode(batch.clone())?;
+            for event in events(batch)? {
+                EventRef::read(&event)?;
+            }
         }
         Ok(())
     })?;
-    let mut calls = Vec::new();
-    for batch in &batches {
-        let message = DeliverRequest::decode(batch.clone())?.message;
-        let Some(deliver_request::Message::Batch(batch)) = message else { bail!("not a batch") };
-        calls.extend(batch.events.into_iter().map(|event| event.payload));
-    }
+    let calls = batches.iter().map(events).collect::<Result<Vec<_>>>()?;
     let mut text = Vec::new();
     let render = timed(sent, || {
         text.clear();
-        calls.iter().try_for_each(|call| {
-            let Some(Payload::Call(call)) = call else { bail!("not a call") };
-            let record = call.as_record().context("a call with members of no field")?;
+        calls.iter().flatten().try_for_each(|event| {
+            let Some(PayloadRef::Call(call)) = EventRef::read(event)?.payload else { bail!("not a call") };
+            let record = Call::read_record(&call).context("a call with members of no field")?;
             record_limits::write_whole(&record, &mut text).then_some(()).context("a call over a limit")
         })
     })?;
@@ -101,6 +100,12 @@ pub(crate) fn alone(pool: &Pool, files: &[Vec<u8>]) -> Result<Stages> {
         Ok(())
     })?;
     Ok(Stages { decode, render, pack, unpack, gzip: log - hash, hash })
+}
+
+fn events(batch: &Bytes) -> Result<Vec<Bytes>> {
+    let message = DeliverRequest::decode(batch.clone())?.message;
+    let Some(deliver_request::Message::Batch(batch)) = message else { bail!("not a batch") };
+    Ok(batch.events)
 }
 
 impl Stages {

@@ -96,17 +96,17 @@ impl Completion {
         Ok(record)
     }
 
-    /// Appends the text of [`Completion::record`] without making the record, and gives its time. That is how nearly all
+    /// Appends the text of [`Completion::record`] for an encoded call, without making the record, and gives its time. That is how nearly all
     /// calls go. `None`, and nothing written, where it takes a record: to be trimmed, to hold members that a call has no
     /// field for, or to say what is wrong.
     pub(crate) fn write(
         &self,
-        call: &Call,
+        call: &[u8],
         origin: Origin,
         unix_ms: i64,
         out: &mut Vec<u8>,
     ) -> Option<EventTime> {
-        let mut record = call.as_record()?;
+        let mut record = Call::read_record(call)?;
         let time = match record.event_time {
             Some(time) => time,
             None => EventTime::from_unix_seconds(unix_ms.div_euclid(1000))?,
@@ -217,6 +217,7 @@ pub(super) fn event_id(source: Id, sequence: u64) -> String {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use prost::Message as _;
     use serde_json::{Value, json};
     use sidetrail_wire::ingest::v1 as wire;
 
@@ -321,7 +322,7 @@ mod tests {
         for (at_once, call) in calls {
             let origin = Origin { intent: Some(Of::Own(2)), ..origin(3) };
             let mut text = b"before".to_vec();
-            let time = completion().write(&call, origin, 1_768_473_677_999, &mut text);
+            let time = completion().write(&call.encode_to_vec(), origin, 1_768_473_677_999, &mut text);
             assert_eq!(time.is_some(), at_once, "{call:?}");
             let mut expected = b"before".to_vec();
             if time.is_some() {

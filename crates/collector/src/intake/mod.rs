@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sidetrail_spool::{Committer, Error, Kind};
-use sidetrail_wire::ingest::v1::{DeliverRequest, DeliverResponse, ingest_server::Ingest};
+use sidetrail_wire::ingest::unread::{DeliverRequest, ingest_server::Ingest};
+use sidetrail_wire::ingest::v1::DeliverResponse;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use prost::{DecodeError, Message as _};
 use serde::Deserialize;
 use sidetrail_record::{EventTime, limits};
-use sidetrail_wire::InvalidCall;
-use sidetrail_wire::ingest::v1::{Batch, Call, Dropped, Event, Refusal, event::Payload};
+use sidetrail_wire::ingest::unread::Batch;
+use sidetrail_wire::ingest::v1::{Call, Dropped, Refusal};
+use sidetrail_wire::{EventRef, InvalidCall, PayloadRef};
 
 use super::complete::{Completion, Of, Origin};
 use super::frame::{CompressError, Draft, Frame, Sender};
@@ -34,6 +35,8 @@ pub(crate) enum BatchError {
     Sequence { expected: u64, got: u64 },
     #[error("event {sequence} gives up {count} events, allowed are 1 to {MAX_SEQUENCE}")]
     Dropped { sequence: u64, count: u64 },
+    #[error("what comes after event {after} is no event: {error}")]
+    Event { after: u64, error: DecodeError },
     #[error(transparent)]
     Compress(#[from] CompressError),
 }
@@ -102,18 +105,20 @@ impl Renderer {
     }
 
     /// Turns events into frames. Events from before the one that is due were resent and are passed over.
-    pub(crate) fn render(&mut self, batch: Batch, unix_ms: i64) -> Result<Rendered, BatchError> {
+    pub(crate) fn render(&mut self, batch: &Batch, unix_ms: i64) -> Result<Rendered, BatchError> {
         let mut rendered = Rendered::default();
         let choosers = self.selection.now();
         // A source that has nothing here may have been elsewhere before, with another collector or another spool. What it
         // had acked there is there; should it not be, the ranges of the manifests leave it out.
         let begins = self.next == 1;
-        if begins {
-            self.next = batch.events.first().map_or(1, |event| event.sequence.clamp(1, MAX_SEQUENCE));
+        let mut events = batch.events.iter().map(|event| EventRef::read(event)).peekable();
+        if begins && let Some(Ok(first)) = events.peek() {
+            self.next = first.sequence.clamp(1, MAX_SEQUENCE);
         }
         let mut draft = Draft::new(self.next, &choosers);
         draft.begins = begins && self.next > 1;
-        for event in batch.events {
+        for event in events {
+            let event = event.map_err(|error| BatchError::Event { after: self.next - 1, error })?;
             let sequence = event.sequence;
             if sequence < self.next {
                 continue;
@@ -122,7 +127,7 @@ impl Renderer {
                 return Err(BatchError::Sequence { expected: self.next, got: sequence });
             }
             match event.payload {
-                Some(Payload::Dropped(Dropped { count, reason })) => {
+                Some(PayloadRef::Dropped(Dropped { count, reason })) => {
                     if count == 0 || count > MAX_SEQUENCE {
                         return Err(BatchError::Dropped { sequence, count });
                     }
@@ -151,16 +156,16 @@ impl Renderer {
     /// Takes an event in, or says why it cannot be recorded.
     fn event(
         &mut self,
-        event: Event,
+        event: EventRef<'_>,
         unix_ms: i64,
         choosers: &Choosers,
         draft: &mut Draft,
     ) -> Result<(), Refusal> {
-        let Event { sequence, payload, completes } = event;
+        let EventRef { sequence, payload, completes } = event;
         let taken = match payload {
-            Some(Payload::Call(call)) => self.call(call, (sequence, completes), unix_ms, choosers, draft),
-            Some(Payload::Intent(call)) => self.intent(call, sequence, unix_ms, draft),
-            Some(Payload::Record(text)) => record(&text, unix_ms, choosers, draft),
+            Some(PayloadRef::Call(call)) => self.call(&call, (sequence, completes), unix_ms, choosers, draft),
+            Some(PayloadRef::Intent(call)) => self.intent(&call, sequence, unix_ms, draft),
+            Some(PayloadRef::Record(text)) => record(&text, unix_ms, choosers, draft),
             _ => Err(("payload".to_owned(), "is of no kind that this collector knows".to_owned())),
         };
         taken.map_err(|(field, reason)| Refusal { sequence, field, reason })
@@ -169,7 +174,7 @@ impl Renderer {
     /// A call that cannot be recorded completes nothing: its intent stays open, and becomes a record in the end.
     fn call(
         &mut self,
-        call: Call,
+        call: &[u8],
         (sequence, completes): (u64, u64),
         unix_ms: i64,
         choosers: &Choosers,
@@ -183,10 +188,11 @@ impl Renderer {
             // Selectors look at a whole record; where there are none, and nothing to amend, the text will do.
             if original.is_none()
                 && choosers.take_everything()
-                && let Some(time) = self.completion.write(&call, origin, unix_ms, body)
+                && let Some(time) = self.completion.write(call, origin, unix_ms, body)
             {
                 return Ok((Some(time), Taken::BY_ALL));
             }
+            let call = decode(call)?;
             let mut record = self.completion.record(call, origin, unix_ms).map_err(unfit)?;
             if let Some(original) = original {
                 intent::amend(&mut record, original, source, sequence);
@@ -207,8 +213,8 @@ impl Renderer {
         Ok(())
     }
 
-    fn intent(&mut self, call: Call, sequence: u64, unix_ms: i64, draft: &mut Draft) -> Result<(), Unfit> {
-        let intent = intent::render(&self.completion, call, self.sender.source, sequence, unix_ms);
+    fn intent(&mut self, call: &[u8], sequence: u64, unix_ms: i64, draft: &mut Draft) -> Result<(), Unfit> {
+        let intent = intent::render(&self.completion, decode(call)?, self.sender.source, sequence, unix_ms);
         let intent = intent.map_err(unfit)?;
         let room = self.ledger.reserve(&intent).map_err(|full| ("intent".to_owned(), full.to_string()))?;
         draft.open(intent, room);
@@ -221,7 +227,11 @@ impl Renderer {
     }
 }
 
-fn record(text: &Bytes, unix_ms: i64, choosers: &Choosers, draft: &mut Draft) -> Result<(), Unfit> {
+fn decode(call: &[u8]) -> Result<Call, Unfit> {
+    Call::decode(call).map_err(|error| ("payload".to_owned(), format!("is no call: {error}")))
+}
+
+fn record(text: &[u8], unix_ms: i64, choosers: &Choosers, draft: &mut Draft) -> Result<(), Unfit> {
     draft.record(unix_ms, |body| {
         let (text, time) = check_record(text).map_err(|reason| ("record".to_owned(), reason))?;
         let taken = choosers.choose_text(text);

@@ -8,10 +8,8 @@ use futures_util::stream::FuturesOrdered;
 use sidetrail_archive::key::Id;
 use sidetrail_record::limits::MAX_RECORD;
 use sidetrail_spool::{Appended, Entry, Error, Kind, TryAppend};
-use sidetrail_wire::ingest::v1::{
-    Ack, Batch, DeliverRequest, DeliverResponse, Hello, PROTOCOL_VERSION, Welcome, deliver_request,
-    deliver_response,
-};
+use sidetrail_wire::ingest::unread::{Batch, DeliverRequest, deliver_request};
+use sidetrail_wire::ingest::v1::{Ack, DeliverResponse, Hello, PROTOCOL_VERSION, Welcome, deliver_response};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
@@ -160,7 +158,7 @@ impl Session {
         }
         self.shared.metrics.batch(batch.events.len());
         let rendered = renderer
-            .render(batch, self.shared.environment.unix_ms())
+            .render(&batch, self.shared.environment.unix_ms())
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         for refusal in rendered.refusals {
             tracing::warn!(

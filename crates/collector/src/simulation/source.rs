@@ -122,7 +122,7 @@ impl Source {
         let due = self.events.partition_point(|event| event.sequence < stream.next);
         let to = (due + count).min(self.events.len());
         let batch = Batch { events: self.events[from..to].to_vec() };
-        let rendered = renderer.render(batch, unix_ms).expect("a batch in order");
+        let rendered = renderer.render(&batch.into(), unix_ms).expect("a batch in order");
         self.refused.extend(rendered.refusals.iter().map(|refusal| refusal.sequence));
         for frame in rendered.frames {
             let slot = Slot::default();

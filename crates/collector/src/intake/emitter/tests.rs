@@ -45,7 +45,7 @@ fn call() -> Call {
 
 fn send(renderer: &mut Renderer, sequence: u64, completes: u64, payload: Payload) -> Frame {
     let event = Event { sequence, payload: Some(payload), completes };
-    let mut rendered = renderer.render(Batch { events: vec![event] }, BEGAN * 1000).unwrap();
+    let mut rendered = renderer.render(&Batch { events: vec![event] }.into(), BEGAN * 1000).unwrap();
     assert!(rendered.refusals.is_empty(), "{:?}", rendered.refusals);
     rendered.frames.remove(0)
 }

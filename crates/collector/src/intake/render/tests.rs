@@ -1,7 +1,10 @@
+use bytes::Bytes;
 use prost::Message;
 use serde_json::Value;
 use sidetrail_archive::key::Id;
 use sidetrail_spool::Ledger;
+use sidetrail_wire::ingest::unread;
+use sidetrail_wire::ingest::v1::{Batch, Event, event::Payload};
 use sidetrail_wire::spool::v1::{BodyEncoding, FrameMeta};
 
 use super::super::frame::FRAME_BODY;
@@ -34,7 +37,7 @@ fn record(sequence: u64, text: &str) -> Event {
 }
 
 fn render(renderer: &mut Renderer, events: Vec<Event>) -> Rendered {
-    renderer.render(Batch { events }, 1_000_500).unwrap()
+    renderer.render(&Batch { events }.into(), 1_000_500).unwrap()
 }
 
 fn open(frame: &Frame) -> (FrameMeta, String) {
@@ -102,8 +105,28 @@ fn resent_events_are_passed_over_and_gaps_refused() {
     assert!(render(&mut renderer, vec![record(1, "{}"), record(2, "{}")]).frames.is_empty());
     let rendered = render(&mut renderer, vec![record(2, "{}"), record(3, "{}")]);
     assert_eq!(open(&rendered.frames[0]).0.first_sequence, 3);
-    let error = renderer.render(Batch { events: vec![record(5, "{}")] }, 0).unwrap_err();
+    let error = renderer.render(&Batch { events: vec![record(5, "{}")] }.into(), 0).unwrap_err();
     assert_eq!(error, BatchError::Sequence { expected: 4, got: 5 });
+}
+
+/// Only what is asked for is read: a call that is none is one event that cannot be recorded, an event that is none ends the
+/// stream.
+#[test]
+fn calls_that_are_none_are_refused_and_events_that_are_none_end_it() {
+    let mut renderer = renderer();
+    // An event's sequence, and a call or an intent of one byte, which begins a member and does not end it.
+    let events = [b"\x08\x01\x12\x01\x1a", b"\x08\x02\x2a\x01\x1a"].map(|event| Bytes::from_static(event));
+    let batch = unread::Batch { events: events.to_vec() };
+    let rendered = renderer.render(&batch, 0).unwrap();
+    let refused: Vec<_> = rendered.refusals.iter().map(|it| (it.sequence, &*it.field)).collect();
+    assert_eq!(refused, [(1, "payload"), (2, "payload")]);
+    let (meta, _) = open(&rendered.frames[0]);
+    assert_eq!((meta.last_sequence, meta.records, meta.dropped), (2, 0, 2));
+
+    let batch =
+        unread::Batch { events: vec![record(3, "{}").encode_to_vec().into(), Bytes::from_static(b"\x08")] };
+    let error = renderer.render(&batch, 0).unwrap_err();
+    assert!(matches!(error, BatchError::Event { after: 3, .. }), "{error:?}");
 }
 
 /// Reasons are kept, few and short, and what is refused here has one too.
@@ -163,7 +186,7 @@ fn a_drop_receipt_takes_its_numbers() {
     let (meta, _) = open(&rendered.frames[0]);
     assert_eq!((meta.last_sequence, meta.records, meta.dropped), (12, 2, 10));
     for count in [0, u64::MAX] {
-        assert!(renderer.render(Batch { events: vec![dropped(13, count)] }, 0).is_err());
+        assert!(renderer.render(&Batch { events: vec![dropped(13, count)] }.into(), 0).is_err());
     }
 }
 
