@@ -142,7 +142,9 @@ impl Member for EventTime {
 
 impl Text for EventTime {
     fn write(&self, out: &mut Vec<u8>) {
-        serialize(self, out);
+        out.push(b'"');
+        out.extend_from_slice(&self.text());
+        out.push(b'"');
     }
 }
 
