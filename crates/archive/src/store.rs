@@ -13,14 +13,14 @@ mod signed;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::client::{HttpConnector, HttpError, HttpErrorKind, ReqwestConnector};
+use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, ReqwestConnector};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{
@@ -154,6 +154,25 @@ pub enum Put {
     AlreadyExists,
 }
 
+/// Keeps the client that was made last, which is the one for the bucket: each one more reads the system's certificates into
+/// memory, and has connections of its own.
+#[derive(Clone, Debug, Default)]
+struct Keeping(Arc<Mutex<Option<HttpClient>>>);
+
+impl Keeping {
+    fn last(&self) -> Option<HttpClient> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl HttpConnector for Keeping {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let client = ReqwestConnector::default().connect(options)?;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(client.clone());
+        Ok(client)
+    }
+}
+
 /// An open location. Its futures need a tokio runtime with a timer, and for S3 with I/O.
 #[derive(Clone)]
 pub struct Store {
@@ -222,10 +241,8 @@ impl Store {
             .with_pool_idle_timeout(POOL_IDLE);
         let retry =
             RetryConfig { max_retries: RETRIES, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
-        let mut builder = AmazonS3Builder::new()
-            .with_bucket_name(bucket)
-            .with_retry(retry)
-            .with_client_options(options.clone());
+        let mut builder =
+            AmazonS3Builder::new().with_bucket_name(bucket).with_retry(retry).with_client_options(options);
         let mut name = format!("s3://{bucket}");
         if let Some(endpoint) = &endpoint {
             if endpoint.contains('@') {
@@ -242,11 +259,12 @@ impl Store {
         let client = |cause| OpenError::Client { name: name.clone(), cause };
         let region = builder.get_config_value(&AmazonS3ConfigKey::Region);
         let region = region.unwrap_or_else(|| DEFAULT_REGION.to_owned());
-        let inner = builder.build().map_err(client)?;
-        let signed = match set("AWS_SKIP_SIGNATURE") {
-            Some(_) => None,
-            None => Some(Signed {
-                client: ReqwestConnector::default().connect(&options).map_err(client)?,
+        let connector = Keeping::default();
+        let inner = builder.with_http_connector(connector.clone()).build().map_err(client)?;
+        let signed = match (set("AWS_SKIP_SIGNATURE"), connector.last()) {
+            (Some(_), _) | (None, None) => None,
+            (None, Some(http)) => Some(Signed {
+                client: http,
                 credentials: Arc::clone(inner.credentials()),
                 bucket: match &endpoint {
                     Some(endpoint) => format!("{}/{bucket}", endpoint.trim_end_matches('/')),
