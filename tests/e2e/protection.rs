@@ -55,6 +55,16 @@ fn locked_objects_cannot_be_deleted() -> Result<()> {
         let deleted = tools::run(delete)?;
         ensure!(!deleted.status.success() && deleted.stderr.contains("AccessDenied"), "{key}: {deleted:?}");
     }
+    // The verifier looks at it too, and says what is less than asked.
+    for (wanted, code) in [("governance:3", 0), ("governance:4", 1), ("compliance:3", 1)] {
+        let mut verify = std::process::Command::new(tools::binary("sidetrail")?);
+        verify.args(["verify", &collector.destination(), "--object-lock", wanted]);
+        collector.configure(&mut verify);
+        let verified = tools::run(verify)?;
+        ensure!(verified.status.code() == Some(code), "{wanted}: {verified:?}");
+        let found = verified.stdout.matches("UNPROTECTED").count();
+        ensure!(found == if code == 0 { 0 } else { versions.len() }, "{wanted}: {verified:?}");
+    }
     holds_all(&collector)
 }
 

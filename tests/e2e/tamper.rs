@@ -356,7 +356,7 @@ fn library(objects: &Objects) -> Report {
     impl Bucket for Memory<'_> {
         fn list(&self, prefix: &str, visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> io::Result<()> {
             for (key, bytes) in self.0.iter().filter(|(key, _)| key.starts_with(prefix)) {
-                if visit(Entry { key, size: bytes.len() as u64 }).is_break() {
+                if visit(Entry::new(key, bytes.len() as u64)).is_break() {
                     break;
                 }
             }

@@ -26,19 +26,23 @@
 
 pub mod archive;
 pub mod authority;
+pub mod cloudtrail;
 pub mod collector;
 pub mod evidence;
 pub mod guarded;
 pub mod http;
 mod load;
+pub mod objects;
 pub mod process;
 pub mod proxy;
+pub mod sample;
 mod seaweedfs;
 pub mod sender;
 pub mod tools;
 mod wait;
 
 pub use authority::Authority;
+pub use cloudtrail::CloudTrail;
 pub use collector::Collector;
 pub use guarded::Guarded;
 pub use load::Load;

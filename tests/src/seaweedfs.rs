@@ -112,6 +112,19 @@ impl SeaweedFs {
         ]);
     }
 
+    /// A variable of those, for who opens the store in this process.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let value = match name {
+            "AWS_ENDPOINT_URL" => return Some(self.endpoint()),
+            "AWS_ACCESS_KEY_ID" => ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY" => SECRET_KEY,
+            "AWS_REGION" => REGION,
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
+
     /// The AWS CLI with `arguments`, pointed at this server. Printing the command's failure is up to the caller.
     ///
     /// # Errors

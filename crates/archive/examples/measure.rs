@@ -99,7 +99,11 @@ fn write(root: &std::path::Path, files: u64) -> Result<u64> {
 /// The verifier on one thread, against inflating and hashing the same files.
 fn compare(root: &std::path::Path, content: u64) -> Result<()> {
     let bucket = Directory::new(root)?;
-    let options = verify::Options { threads: NonZeroUsize::MIN, ..verify::Options::default() };
+    let options = verify::Options {
+        threads: NonZeroUsize::MIN,
+        reads: NonZeroUsize::MIN,
+        ..verify::Options::default()
+    };
     for _ in 0..3 {
         let start = Instant::now();
         let floor = floor(root)?;

@@ -34,3 +34,8 @@ pub mod store;
 mod time;
 pub mod tlog;
 pub mod verify;
+
+/// The example of the README is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

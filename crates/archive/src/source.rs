@@ -1,9 +1,12 @@
 //! Where evidence is read from: a trait the caller brings, and a directory.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
 
 /// An object of a bucket, as a listing shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +15,36 @@ pub struct Entry<'a> {
     pub key: &'a str,
     /// Stored bytes.
     pub size: u64,
+    /// When it was stored, where the listing says so.
+    pub modified: Option<Timestamp>,
+    /// What the store calls these bytes, where it says so.
+    pub etag: Option<&'a str>,
+}
+
+impl<'a> Entry<'a> {
+    /// An object of which no more is known.
+    #[must_use]
+    pub fn new(key: &'a str, size: u64) -> Self {
+        Self { key, size, modified: None, etag: None }
+    }
+}
+
+/// A whole object.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// Its stored bytes.
+    pub bytes: Vec<u8>,
+    /// What was stored with it by name: of S3 the `x-amz-meta-` headers, without that and in lower case.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// How one object is kept from being deleted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// `GOVERNANCE` or `COMPLIANCE`; none where it has no lock.
+    pub mode: Option<String>,
+    /// Until when.
+    pub until: Option<Timestamp>,
 }
 
 /// A bucket to read. Calls block; the verifier makes them from several threads.
@@ -27,6 +60,25 @@ pub trait Bucket: Sync {
     /// # Errors
     /// [`io::ErrorKind::NotFound`] if there is no such object; that is evidence, every other kind is not.
     fn open<'a>(&'a self, key: &str) -> io::Result<Box<dyn Read + 'a>>;
+
+    /// Reads an object whole, in as few requests as it takes. One that is larger than `limit` is cut a byte behind it.
+    ///
+    /// # Errors
+    /// As [`Bucket::open`].
+    fn fetch(&self, key: &str, limit: u64) -> io::Result<Fetched> {
+        let mut bytes = Vec::new();
+        self.open(key)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        Ok(Fetched { bytes, metadata: BTreeMap::new() })
+    }
+
+    /// How an object is kept from being deleted; `None` where the store has no locks.
+    ///
+    /// # Errors
+    /// As [`Bucket::open`].
+    fn retention(&self, key: &str) -> io::Result<Option<Retention>> {
+        let _ = key;
+        Ok(None)
+    }
 }
 
 /// Directories nested deeper than this are not read: no key of the archive is.
@@ -77,12 +129,13 @@ impl Directory {
                 let children = self.children(&base)?;
                 levels.push((base, children));
             } else if kind.is_file() && !is_staged(&name) {
-                let size = match fs::symlink_metadata(self.root.join(&key)) {
-                    Ok(metadata) => metadata.len(),
+                let (size, modified) = match fs::symlink_metadata(self.root.join(&key)) {
+                    Ok(metadata) => (metadata.len(), metadata.modified().ok()),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                     Err(error) => return Err(error),
                 };
-                if visit(Entry { key: &key, size }).is_break() {
+                let modified = modified.and_then(|modified| modified.try_into().ok());
+                if visit(Entry { key: &key, size, modified, etag: None }).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
             }
@@ -145,6 +198,14 @@ impl Bucket for Directory {
             return Err(io::ErrorKind::NotFound.into());
         }
         Ok(Box::new(File::open(path)?))
+    }
+
+    fn fetch(&self, key: &str, limit: u64) -> io::Result<Fetched> {
+        let room = limit.saturating_add(1);
+        let size = fs::symlink_metadata(self.root.join(key)).map_or(0, |metadata| metadata.len().min(room));
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+        self.open(key)?.take(room).read_to_end(&mut bytes)?;
+        Ok(Fetched { bytes, metadata: BTreeMap::new() })
     }
 }
 

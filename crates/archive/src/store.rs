@@ -46,7 +46,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRIES: usize = 2;
 /// How long after the first try another one may begin.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
-/// Connections that are kept for later, and how long: less than services do, which close them from their side.
+/// Connections that are kept for later at least, and how long: less than services do, which close them from their side.
 const POOL: usize = 4;
 const POOL_IDLE: Duration = Duration::from_secs(20);
 
@@ -195,8 +195,25 @@ impl Store {
         match location.split_once("://") {
             None => Self::directory(Path::new(location)),
             Some(("file", path)) if path.starts_with('/') => Self::directory(Path::new(path)),
-            Some(("s3", rest)) if !rest.is_empty() && !rest.starts_with('/') => Self::s3(rest, env),
+            Some(("s3", rest)) if !rest.is_empty() && !rest.starts_with('/') => Self::s3(rest, env, POOL),
             Some(_) => Err(OpenError::Location(location.chars().take(100).collect())),
+        }
+    }
+
+    /// Like [`Store::open`], for who reads so many objects at the same time and wants to keep the connections.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_for_reading(
+        location: &str,
+        env: &dyn Fn(&str) -> Option<String>,
+        connections: usize,
+    ) -> Result<Self, OpenError> {
+        match location.split_once("://") {
+            Some(("s3", rest)) if !rest.is_empty() && !rest.starts_with('/') => {
+                Self::s3(rest, env, connections.max(POOL))
+            }
+            _ => Self::open(location, env),
         }
     }
 
@@ -225,7 +242,7 @@ impl Store {
         Ok(Self { inner: Arc::new(inner), prefix: None, root: Some(root), signed: None, name })
     }
 
-    fn s3(rest: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, OpenError> {
+    fn s3(rest: &str, env: &dyn Fn(&str) -> Option<String>, pool: usize) -> Result<Self, OpenError> {
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let prefix = prefix.trim_end_matches('/');
         let prefix = if prefix.is_empty() { None } else { Some(Prefix::new(prefix)?) };
@@ -237,7 +254,7 @@ impl Store {
             .with_allow_http(endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://")))
             .with_timeout(REQUEST_TIMEOUT)
             .with_connect_timeout(CONNECT_TIMEOUT)
-            .with_pool_max_idle_per_host(POOL)
+            .with_pool_max_idle_per_host(pool)
             .with_pool_idle_timeout(POOL_IDLE);
         let retry =
             RetryConfig { max_retries: RETRIES, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };

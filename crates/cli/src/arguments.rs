@@ -8,12 +8,15 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use jiff::Timestamp;
 
+use sidetrail_archive::verify::LockWanted;
 use sidetrail_wire::connect::{Address, ClientTls, DEFAULT_COLLECTOR};
 
 use crate::{checkpoint, prove, report, time, witness};
 
 /// The most objects that are read at the same time.
 const MAX_JOBS: usize = 256;
+/// The most days of `--object-lock`; S3's own limit.
+const MAX_LOCK_DAYS: u32 = 36_500;
 /// The most bytes of `--service` and `--instance`; the protocol's limit.
 const MAX_NAME: usize = 256;
 
@@ -50,8 +53,11 @@ pub(crate) enum Command {
 Prints one line for each finding (KIND object what), then what was checked, which keys were believed, which events of
 each source are accounted for, and at last VALID, INVALID, COULD NOT CHECK or VALID WITH LOSSES.
 
-What no archive can show: that its newest log files were removed together with their manifests. Compare with what the
-collector reports.
+What no archive can show: that its newest log files were removed together with their manifests, where no digest has come
+to them yet, or digests are off. Compare with what the collector reports, or verify with --cursor from time to time: it
+remembers how far each chain had come.
+
+Of two copies with the same keys, the one in a directory is verified without any network.
 
 Exit codes: 0 valid; 1 tampered with or incomplete; 2 could not check, or nothing to check; 3 genuine, but the manifests
 themselves say that something is lost or never came; 64 usage.
@@ -59,7 +65,9 @@ themselves say that something is lost or never came; 64 usage.
 Examples:
   sidetrail verify ./bucket
   sidetrail verify s3://audit/prod --keys keys.pem --from -7d --to -1m
-  sidetrail verify s3://audit/prod --keys keys.pem --json | jq .outcome")]
+  sidetrail verify s3://audit/prod --keys keys.pem --cursor audit.cursor --junit report.xml
+  sidetrail verify s3://audit/prod --keys keys.pem --json | jq .outcome
+  aws cloudtrail list-public-keys --start-time 2026-01-01 > keys.json && sidetrail verify s3://my-trail --keys keys.json")]
     Verify(Verify),
     /// Print the records of log files, one JSON object a line.
     #[command(after_help = "\
@@ -144,22 +152,41 @@ Examples:
 pub(crate) struct Verify {
     /// A directory, file:///path or s3://bucket/prefix.
     pub(crate) bucket: String,
-    /// Believe only these public keys (PEM, any number). Without it those published in the bucket are believed, which
-    /// whoever can write there can change.
+    /// Believe only these public keys: PEM, any number, of manifests and of digests, or JSON as `aws cloudtrail
+    /// list-public-keys` prints it. May be said again. Without it those published in the bucket are believed, which whoever
+    /// can write there can change.
     #[arg(long, value_name = "FILE")]
-    pub(crate) keys: Option<PathBuf>,
+    pub(crate) keys: Vec<PathBuf>,
     /// Check what was delivered from this time on: 2026-01-15T12:00:00+01:00, 2026-01-15, -2h.
     #[arg(long, value_name = "T", allow_hyphen_values = true, value_parser = time::from)]
     pub(crate) from: Option<Timestamp>,
-    /// Check what was delivered up to this time; a date includes its day.
+    /// Check what was delivered up to this time; a date includes its day. No digest of a later period is missed, so for a
+    /// copy, or a trail that has ended, say when that was.
     #[arg(long, value_name = "T", allow_hyphen_values = true, value_parser = time::to)]
     pub(crate) to: Option<Timestamp>,
-    /// How many objects to read at the same time. By default one for each core, for S3 16.
+    /// Remember in FILE what was verified: a run that was interrupted goes on there, log files whose listing has not changed
+    /// are not read again, and a chain that has become shorter is found.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cursor: Option<PathBuf>,
+    /// Every object must be kept from being deleted: governance:DAYS or compliance:DAYS from its own time on. S3 only.
+    #[arg(long, value_name = "MODE:DAYS", value_parser = object_lock)]
+    pub(crate) object_lock: Option<LockWanted>,
+    /// How long after its period, and another, a digest may come.
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = duration)]
+    pub(crate) settle: Duration,
+    /// The name of the bucket that this one is a copy of: digests say in which they lie.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) copy_of: Option<String>,
+    /// The most objects to read at the same time. By default one for each core, for S3 up to 128, as many as its latency
+    /// takes.
     #[arg(long, value_name = "N", value_parser = jobs)]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// Print the report as one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write the findings to FILE as JUnit has them, for what collects test results.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -241,7 +268,7 @@ Examples:
     Generate(Generate),
     /// Show the keys of a bucket or a PEM file.
     #[command(after_help = "\
-Prints one line for each key: its id, and where it is published. A published key must be signed by itself and lie at its
+Prints one line for each key: its id, or for keys of digests the fingerprint, and where it is published. A published key must be signed by itself and lie at its
 own place, which is checked. That makes it no key to trust: compare its id with one you know.
 
 Exit codes: 0 all keys are sound; 1 one is not; 2 there is none, or it could not be read; 64 usage.
@@ -305,6 +332,18 @@ pub(crate) fn jobs(text: &str) -> Result<NonZeroUsize, String> {
     }
 }
 
+fn object_lock(text: &str) -> Result<LockWanted, String> {
+    let form = || "must be governance:DAYS or compliance:DAYS".to_owned();
+    let (mode, days) = text.split_once(':').ok_or_else(form)?;
+    let compliance = match mode.to_ascii_lowercase().as_str() {
+        "compliance" => true,
+        "governance" => false,
+        _ => return Err(form()),
+    };
+    let days = days.parse().ok().filter(|days| (1..=MAX_LOCK_DAYS).contains(days)).ok_or_else(form)?;
+    Ok(LockWanted { compliance, days })
+}
+
 fn name(text: &str) -> Result<String, String> {
     if text.len() > MAX_NAME {
         return Err(format!("is {} bytes, the limit is {MAX_NAME}", text.len()));
@@ -354,6 +393,9 @@ mod tests {
             "sidetrail verify a --jobs 0",
             "sidetrail verify a --jobs 257",
             "sidetrail verify a --from soon",
+            "sidetrail verify a --object-lock compliance",
+            "sidetrail verify a --object-lock strict:3",
+            "sidetrail verify a --object-lock governance:0",
             "sidetrail cat a --from -1h --to -2h",
             "sidetrail send a --collector somewhere",
             "sidetrail send a --collector https://a:1",

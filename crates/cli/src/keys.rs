@@ -7,10 +7,13 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use sidetrail_archive::digest::PublishedDigestKey;
 use sidetrail_archive::dsse::MAX_ENVELOPE;
-use sidetrail_archive::key::KeyObjectKey;
+use sidetrail_archive::key::{DigestKeyObjectKey, KeyObjectKey};
 use sidetrail_archive::manifest::PublishedKey;
-use sidetrail_archive::sign::{Ed25519Signer, KeyError, PublicKey, Signer};
+use sidetrail_archive::sign::{
+    DigestSigner, Ed25519Signer, KeyBundle, KeyError, PublicKey, RsaPublicKey, RsaSigner, Signer,
+};
 use sidetrail_archive::source::Bucket;
 
 use crate::arguments::{Generate, Show};
@@ -61,37 +64,67 @@ pub(crate) fn show(arguments: &Show) -> Result<Exit> {
 /// Keys that are what they should be, and what is to be said of all.
 #[derive(Debug)]
 struct Shown {
-    keys: Vec<PublicKey>,
+    keys: KeyBundle,
     lines: String,
     exit: Exit,
 }
 
 impl Shown {
+    fn new() -> Self {
+        Self { keys: KeyBundle::default(), lines: String::new(), exit: Exit::Done }
+    }
+
     /// Every key once.
     fn pem(&self) -> String {
-        self.keys.iter().map(PublicKey::to_pem).collect()
+        let KeyBundle { manifest_keys, digest_keys } = &self.keys;
+        manifest_keys
+            .iter()
+            .map(PublicKey::to_pem)
+            .chain(digest_keys.iter().map(RsaPublicKey::to_pem))
+            .collect()
     }
 
     fn take(&mut self, key: PublicKey, remark: &str) {
         // Writing to a string does not fail.
         let _ = writeln!(self.lines, "{} {remark}", key.id());
-        if !self.keys.contains(&key) {
-            self.keys.push(key);
+        if !self.keys.manifest_keys.contains(&key) {
+            self.keys.manifest_keys.push(key);
         }
+    }
+
+    fn take_digest(&mut self, key: RsaPublicKey, remark: &str) {
+        let _ = writeln!(self.lines, "{} {remark}", key.fingerprint());
+        if !self.keys.digest_keys.contains(&key) {
+            self.keys.digest_keys.push(key);
+        }
+    }
+
+    fn refuse(&mut self, object: &dyn std::fmt::Display, (exit, what): (Exit, String)) {
+        self.exit = self.exit.and(exit);
+        complain(format_args!("{object}: {what}"));
     }
 }
 
 fn from_file(path: &Path) -> Result<Shown> {
     let name = path.display();
     let text = read_pem(path).with_context(|| format!("could not read {name}"))?;
-    let mut shown = Shown { keys: Vec::new(), lines: String::new(), exit: Exit::Done };
-    match PublicKey::from_pem_bundle(&text) {
-        Ok(keys) => keys.into_iter().for_each(|key| shown.take(key, &format!("{name} (public key)"))),
-        Err(KeyError::Unexpected(_) | KeyError::Absent(_)) => {
-            let signer = Ed25519Signer::from_pem(&text)
-                .with_context(|| format!("{name} holds neither public keys nor one private key"))?;
-            shown.take(signer.public_key().clone(), &format!("{name} (private key)"));
+    let mut shown = Shown::new();
+    match KeyBundle::from_pem(&text) {
+        Ok(KeyBundle { manifest_keys, digest_keys }) => {
+            manifest_keys.into_iter().for_each(|key| shown.take(key, &format!("{name} (public key)")));
+            let digests = digest_keys.into_iter();
+            digests.for_each(|key| shown.take_digest(key, &format!("{name} (public key of digests)")));
         }
+        Err(KeyError::Unexpected(_) | KeyError::Absent(_)) => match RsaSigner::from_pem(&text) {
+            Ok(signer) => {
+                shown.take_digest(signer.public_key().clone(), &format!("{name} (private key of digests)"));
+            }
+            Err(_) => {
+                let signer = Ed25519Signer::from_pem(&text)
+                    .with_context(|| format!("{name} holds neither public keys nor one private key"))?;
+                shown.take(signer.public_key().clone(), &format!("{name} (private key)"));
+            }
+        },
         Err(error) => return Err(error).with_context(|| format!("could not take the keys in {name}")),
     }
     Ok(shown)
@@ -101,24 +134,28 @@ fn from_bucket(text: &str) -> Result<Shown> {
     let location = Location::open(text)?;
     let bucket = location.bucket();
     let prefix = location.prefix().map_or_else(String::new, |prefix| format!("{prefix}/"));
-    let mut objects: Vec<KeyObjectKey> = Vec::new();
+    let (mut objects, mut digests) = (Vec::<KeyObjectKey>::new(), Vec::<DigestKeyObjectKey>::new());
     bucket
         .list(&prefix, &mut |entry| {
             objects.extend(entry.key.parse().ok());
+            digests.extend(entry.key.parse().ok());
             ControlFlow::Continue(())
         })
         .map_err(|error| anyhow!(named(location.name(), &error)))?;
-    if objects.is_empty() {
+    if objects.is_empty() && digests.is_empty() {
         bail!("no key is published in {}", location.name());
     }
-    let mut shown = Shown { keys: Vec::new(), lines: String::new(), exit: Exit::Done };
+    let mut shown = Shown::new();
     for object in objects {
         match published(&*bucket, &object) {
             Ok(key) => shown.take(key, &format!("{object} self-signed")),
-            Err((exit, what)) => {
-                shown.exit = shown.exit.and(exit);
-                complain(format_args!("{object}: {what}"));
-            }
+            Err(refused) => shown.refuse(&object, refused),
+        }
+    }
+    for object in digests {
+        match published_for_digests(&*bucket, &object) {
+            Ok(key) => shown.take_digest(key, &format!("{object} self-signed, for digests")),
+            Err(refused) => shown.refuse(&object, refused),
         }
     }
     Ok(shown)
@@ -127,6 +164,20 @@ fn from_bucket(text: &str) -> Result<Shown> {
 fn published(bucket: &dyn Bucket, object: &KeyObjectKey) -> Result<PublicKey, (Exit, String)> {
     let bytes = read(bucket, &object.to_string()).map_err(|error| (Exit::CouldNot, print::chain(&error)))?;
     let published = PublishedKey::open(&bytes).map_err(|error| (Exit::Wrong, print::chain(&error)))?;
+    if published.object == *object {
+        Ok(published.public_key)
+    } else {
+        Err((Exit::Wrong, format!("it belongs at {}", published.object)))
+    }
+}
+
+fn published_for_digests(
+    bucket: &dyn Bucket,
+    object: &DigestKeyObjectKey,
+) -> Result<RsaPublicKey, (Exit, String)> {
+    let bytes = read(bucket, &object.to_string()).map_err(|error| (Exit::CouldNot, print::chain(&error)))?;
+    let (published, _) =
+        PublishedDigestKey::open(&bytes).map_err(|error| (Exit::Wrong, print::chain(&error)))?;
     if published.object == *object {
         Ok(published.public_key)
     } else {

@@ -20,7 +20,15 @@ pub(crate) struct Location {
 
 impl Location {
     pub(crate) fn open(location: &str) -> Result<Self> {
-        let store = Store::open(location, &|name| std::env::var(name).ok())?;
+        Self::new(Store::open(location, &|name| std::env::var(name).ok())?)
+    }
+
+    /// For so many requests at a time.
+    pub(crate) fn open_for_reading(location: &str, requests: usize) -> Result<Self> {
+        Self::new(Store::open_for_reading(location, &|name| std::env::var(name).ok(), requests)?)
+    }
+
+    fn new(store: Store) -> Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(REQUEST_THREADS)
             .enable_all()
@@ -61,6 +69,12 @@ pub(crate) fn is_remote(location: &str) -> bool {
     location.starts_with("s3://")
 }
 
+/// The bucket that a location names, where it is one of S3.
+pub(crate) fn s3_bucket(location: &str) -> Option<&str> {
+    let rest = location.strip_prefix("s3://")?;
+    Some(rest.split_once('/').map_or(rest, |(bucket, _)| bucket))
+}
+
 /// The path that a location names, unless it is a URL of another kind.
 pub(crate) fn local_path(location: &str) -> Option<&str> {
     match location.split_once("://") {
@@ -79,6 +93,10 @@ mod tests {
         assert_eq!(local_path("a/b"), Some("a/b"));
         assert_eq!(local_path("file:///a/b"), Some("/a/b"));
         assert_eq!(local_path("s3://a/b"), None);
+        assert_eq!(
+            (s3_bucket("s3://a/b/c"), s3_bucket("s3://a"), s3_bucket("a/b")),
+            (Some("a"), Some("a"), None)
+        );
         assert!(is_remote("s3://a") && !is_remote("s3") && !is_remote("file:///s3"));
     }
 }

@@ -15,6 +15,8 @@ pub(crate) enum Name {
     Layer,
     /// What the collector makes of events, from the socket to signed files in an S3 server
     Collector,
+    /// How long `sidetrail verify` takes, beside `aws cloudtrail validate-logs` on the same buckets
+    Verify,
 }
 
 pub(crate) fn run_bench(workspace: &Workspace, name: Name, arguments: &[OsString]) -> Result<()> {
@@ -29,6 +31,11 @@ pub(crate) fn run_bench(workspace: &Workspace, name: Name, arguments: &[OsString
             // By itself: built together with the tests it would have their features.
             run(&mut workspace.cargo(["build", "--release", "--package", "sidetrail-collector", "--bins"]))?;
             "collector"
+        }
+        Name::Verify => {
+            tools::install(workspace)?;
+            run(&mut workspace.cargo(["build", "--release", "--package", "sidetrail-cli", "--bins"]))?;
+            "verify"
         }
     };
     let mut cargo = workspace.cargo(["bench", "--package", "sidetrail-tests", "--bench", bench, "--"]);

@@ -1,17 +1,19 @@
 //! A remote store as a blocking [`Bucket`].
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 
 use bytes::{Buf, Bytes};
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{Attribute, ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
 
 use super::{Store, path};
-use crate::source::{Bucket, Entry};
+use crate::source::{Bucket, Entry, Fetched, Retention};
 
 pub(super) struct Remote {
     store: Store,
@@ -42,7 +44,10 @@ impl Bucket for Remote {
         self.handle.block_on(async {
             while let Some(object) = objects.next().await {
                 let object = object.map_err(failed)?;
-                if visit(Entry { key: object.location.as_ref(), size: object.size }).is_break() {
+                let modified = Timestamp::from_millisecond(object.last_modified.timestamp_millis()).ok();
+                let etag = object.e_tag.as_deref();
+                let entry = Entry { key: object.location.as_ref(), size: object.size, modified, etag };
+                if visit(entry).is_break() {
                     break;
                 }
             }
@@ -60,6 +65,44 @@ impl Bucket for Remote {
             chunks: result.into_stream(),
             chunk: Bytes::new(),
         }))
+    }
+
+    fn fetch(&self, key: &str, limit: u64) -> io::Result<Fetched> {
+        let failed = |error| self.error("get", key, error);
+        let path = path(key).map_err(failed)?;
+        self.handle.block_on(async {
+            let result = self.store.inner.get(&path).await.map_err(failed)?;
+            let mut metadata = BTreeMap::new();
+            for (name, value) in &result.attributes {
+                if let Attribute::Metadata(name) = name {
+                    metadata.insert(name.to_ascii_lowercase(), value.as_ref().to_owned());
+                }
+            }
+            let room = limit.saturating_add(1);
+            let mut bytes = Vec::with_capacity(usize::try_from(result.meta.size.min(room)).unwrap_or(0));
+            let mut chunks = result.into_stream();
+            // It was there a moment ago: a failure from here on is no proof that it is missing.
+            while let Some(chunk) = chunks.try_next().await.map_err(failed).map_err(io::Error::other)? {
+                let left = usize::try_from(room).unwrap_or(usize::MAX).saturating_sub(bytes.len());
+                bytes.extend_from_slice(&chunk[..chunk.len().min(left)]);
+                if left <= chunk.len() {
+                    break;
+                }
+            }
+            Ok(Fetched { bytes, metadata })
+        })
+    }
+
+    fn retention(&self, key: &str) -> io::Result<Option<Retention>> {
+        if !self.store.has_protection() {
+            return Ok(None);
+        }
+        let protected = self.handle.block_on(self.store.protected(key)).map_err(|error| {
+            let kind = if error.is_not_found() { io::ErrorKind::NotFound } else { io::ErrorKind::Other };
+            io::Error::new(kind, error)
+        })?;
+        let until = protected.until.and_then(|until| until.parse().ok());
+        Ok(Some(Retention { mode: protected.mode, until }))
     }
 }
 

@@ -1,15 +1,20 @@
 //! What manifests say together: chains without a hole, and events that are accounted for once.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
+use super::digests::ExpectedRanges;
 use super::object::Tally;
 use super::receipts::{self, Losses};
 use super::report::{Findings, Kind};
 use super::{Checker, Link, Range};
-use crate::key::Unique;
+use crate::key::{Id, Trail, Unique};
 
 /// A hole in a chain is looked into index by index up to this size, and reported whole beyond it.
 const MAX_HOLE: u64 = 10_000;
+
+/// First and last numbers of events that no manifest accounts for, by trail and source.
+type Gaps = HashMap<(Arc<Trail>, Id), Vec<(u64, u64)>>;
 
 /// Checks everything that takes more than one manifest.
 pub(super) fn check(checker: &Checker<'_>, tally: &mut Tally) {
@@ -18,6 +23,7 @@ pub(super) fn check(checker: &Checker<'_>, tally: &mut Tally) {
     let unlinked: HashSet<Unique> =
         tally.unlinked.iter().map(|index| inventory.items[*index as usize].unique).collect();
     tally.links.sort_unstable();
+    let expected = checker.digests.against_manifests(inventory, checker.options, &unlinked, tally);
     let mut late = Late::default();
     for chain in
         tally.links.chunk_by(|one, other| (one.collector, &one.trail) == (other.collector, &other.trail))
@@ -27,10 +33,13 @@ pub(super) fn check(checker: &Checker<'_>, tally: &mut Tally) {
     }
     tally.ranges.sort_unstable();
     let losses = Losses::new(&tally.receipts, &tally.links);
+    let mut gaps = Gaps::new();
     for ranges in tally.ranges.chunk_by(|one, other| (&one.trail, one.source) == (&other.trail, other.source))
     {
-        coverage(checker, ranges, &losses, tally.unread, &mut late, &mut tally.findings);
+        let found = coverage(checker, ranges, &losses, tally.unread, &mut late, &mut tally.findings);
+        gaps.insert((ranges[0].trail.clone(), ranges[0].source), found);
     }
+    stated(checker, &expected, &gaps, tally);
     receipts::arrivals(checker, &tally.receipts, &tally.ranges, &mut tally.findings);
     receipts::excuse(checker, &tally.receipts, &mut tally.findings);
 }
@@ -57,7 +66,7 @@ fn links(checker: &Checker<'_>, chain: &[Link], unlinked: &HashSet<Unique>, find
             None if checker.options.from.is_some() => link.index,
             None => 0,
         };
-        for (from, to) in holes(link, next, unlinked) {
+        for (from, to) in holes(link.collector, &link.trail, next, link.index, unlinked) {
             let detail = match from == to {
                 true => format!("manifest {from} of the chain is missing"),
                 false => format!("manifests {from} to {to} of the chain are missing"),
@@ -77,14 +86,20 @@ fn links(checker: &Checker<'_>, chain: &[Link], unlinked: &HashSet<Unique>, find
     }
 }
 
-/// The runs of indexes from `next` up to the link that no manifest is there for.
-fn holes(link: &Link, next: u64, unlinked: &HashSet<Unique>) -> Vec<(u64, u64)> {
-    if link.index.saturating_sub(next) > MAX_HOLE {
-        return vec![(next, link.index - 1)];
+/// The runs of indexes from `next` up to, and without, `end` that no manifest is there for.
+pub(super) fn holes(
+    collector: Id,
+    trail: &Trail,
+    next: u64,
+    end: u64,
+    unlinked: &HashSet<Unique>,
+) -> Vec<(u64, u64)> {
+    if end.saturating_sub(next) > MAX_HOLE {
+        return vec![(next, end - 1)];
     }
     let mut holes: Vec<(u64, u64)> = Vec::new();
-    for index in next..link.index {
-        if unlinked.contains(&Unique::of(link.collector, &link.trail, index)) {
+    for index in next..end {
+        if unlinked.contains(&Unique::of(collector, trail, index)) {
             continue;
         }
         match holes.last_mut() {
@@ -155,7 +170,8 @@ fn coverage(
     unread: bool,
     late: &mut Late,
     findings: &mut Findings,
-) {
+) -> Vec<(u64, u64)> {
+    let mut gaps = Vec::new();
     let mut before: Option<&Range> = None;
     let start = ranges[0].first;
     let excused =
@@ -167,6 +183,7 @@ fn coverage(
         let is_excused = *first > next && late.excuses(before.map(|before| before.item), *item, first - next);
         if *first > next && !is_excused {
             let (from, to) = (next, first - 1);
+            gaps.push((from, to));
             let detail =
                 format!("no manifest of trail {trail} accounts for events {from} to {to} of source {source}");
             let source = *source;
@@ -187,4 +204,49 @@ fn coverage(
         next = next.max(last.saturating_add(1));
         before = Some(range);
     }
+    gaps
+}
+
+/// Events that a digest says a manifest accounted for, and none that is there does. What a hole between ranges has told of
+/// already is not told again.
+fn stated(checker: &Checker<'_>, expected: &ExpectedRanges, gaps: &Gaps, tally: &mut Tally) {
+    for ((trail, source), expected) in expected {
+        let range = |range: &Range| (&*range.trail, range.source).cmp(&(trail, *source));
+        let from = tally.ranges.partition_point(|it| range(it).is_lt());
+        let ranges = tally.ranges[from..].iter().take_while(|it| range(it).is_eq());
+        let known = gaps.get(&(Arc::new(trail.clone()), *source)).map_or(&[][..], Vec::as_slice);
+        let mut accounted: Vec<_> = ranges.map(|range| (range.first, range.last)).collect();
+        accounted.extend(known);
+        accounted.sort_unstable();
+        for expected in expected {
+            for (from, to) in without(expected.first, expected.last, &accounted) {
+                let Some(valid) = checker.digests.valid(expected.digest) else { continue };
+                let detail = format!(
+                    "the digest says that events {from} to {to} of source {source} are accounted for, and no manifest of \
+                     trail {trail} does"
+                );
+                let kind = match tally.unread {
+                    // They may be in what the store did not give.
+                    true => Kind::CouldNotCheck,
+                    false => Kind::Gap { source: *source, from, to },
+                };
+                tally.findings.push(&valid.key, kind, detail);
+            }
+        }
+    }
+}
+
+/// What is left of a range without others, which are sorted by their first number.
+fn without(first: u64, last: u64, others: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let (mut left, mut next) = (Vec::new(), first);
+    for (from, to) in others.iter().filter(|(from, to)| *to >= first && *from <= last) {
+        if *from > next {
+            left.push((next, from - 1));
+        }
+        next = next.max(to.saturating_add(1));
+    }
+    if next <= last {
+        left.push((next, last));
+    }
+    left
 }

@@ -1,31 +1,31 @@
-//! One object at a time: a manifest, its log file, a published key.
+//! One object at a time: a manifest, and its log file as far as reading it.
 
 use std::collections::BTreeSet;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
+use std::sync::Arc;
 
-use flate2::bufread::GzDecoder;
-
+use super::content::{Content, Expected, Job};
+use super::cursor::Token;
+use super::inventory::Item;
 use super::report::{Findings, Kind, Totals, short};
-use super::scan::Counter;
+use super::sources::Sources;
 use super::{Checker, Link, Range, receipts};
 use crate::causes::chain;
 use crate::dsse::MAX_ENVELOPE;
-use crate::hash::{Hasher, Sha256};
-use crate::key::{KeyObjectKey, ManifestKey};
-use crate::log::MAX_CONTENT;
-use crate::manifest::{LogEntry, Manifest, OpenError, PublishedKey, Quarantined};
-use crate::sign::PublicKey;
+use crate::hash::Sha256;
+use crate::key::{AnyKeyId, KeyObjectKey, LogKey, ManifestKey, Trail};
+use crate::log::{MAX_CONTENT, MAX_FOREIGN_CONTENT};
+use crate::manifest::{Chain, LogEntry, Manifest, OpenError, Quarantined};
+use crate::sign::KeyId;
 use crate::source::Bucket;
 
-/// Bytes of content that are inflated, hashed and counted at once; each thread has one such buffer.
-const BUFFER: usize = 128 << 10;
-/// Stored bytes that are read at once.
-const STORED_BUFFER: usize = 64 << 10;
+/// The most stored bytes of a log file: no content that is taken needs more.
+const MAX_STORED: u64 = MAX_CONTENT + (MAX_CONTENT >> 8);
 
 /// The most bytes of a quarantined frame that are read.
 const MAX_FRAME: usize = 32 << 20;
 
-/// What one thread has found.
+/// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) findings: Findings,
@@ -34,6 +34,8 @@ pub(super) struct Tally {
     pub(super) ranges: Vec<Range>,
     /// What manifests say of events that are not among their records.
     pub(super) receipts: receipts::Tally,
+    /// Which events of each source are accounted for.
+    pub(super) sources: Sources,
     /// Places whose manifest is there but is not part of a chain, as a finding says why.
     pub(super) unlinked: Vec<u32>,
     /// Whether one of these is so because the store failed.
@@ -42,111 +44,197 @@ pub(super) struct Tally {
     pub(super) signers: BTreeSet<KeyObjectKey>,
 }
 
-impl Tally {
-    pub(super) fn append(&mut self, other: Self) {
-        self.findings.append(other.findings);
-        self.totals.add(&other.totals);
-        self.links.extend(other.links);
-        self.ranges.extend(other.ranges);
-        self.receipts.append(other.receipts);
-        self.unlinked.extend(other.unlinked);
-        self.unread |= other.unread;
-        self.signers.extend(other.signers);
-    }
+/// Reads items, and hands their log files over to those who look into them.
+pub(super) struct Reader<'a> {
+    pub(super) checker: &'a Checker<'a>,
 }
 
-/// Checks items, one after the other.
-pub(super) struct Worker<'a> {
-    checker: &'a Checker<'a>,
-    buffer: Box<[u8]>,
-    pub(super) tally: Tally,
-}
-
-impl<'a> Worker<'a> {
-    pub(super) fn new(checker: &'a Checker<'a>) -> Self {
-        Self { checker, buffer: vec![0; BUFFER].into(), tally: Tally::default() }
-    }
-
-    /// Checks the item at `index` of the inventory; returns the stored bytes that were read.
-    pub(super) fn check(&mut self, index: u32) -> u64 {
+impl Reader<'_> {
+    /// Checks the item at `index` of the inventory, but for what is in its log file.
+    pub(super) fn check(&self, index: u32) {
         let inventory = self.checker.inventory;
         let item = &inventory.items[index as usize];
         let key = inventory.manifest_key(item);
-        if !item.manifest {
-            self.uncommitted(&key, format!("its manifest {key} is missing"));
-            return 0;
+        let mut entry = None;
+        if item.manifest {
+            // A manifest in hand takes its bytes, those of its payload, and what is read of that.
+            let room = 4 * u64::from(item.manifest_size);
+            self.checker.queue.reserve(room);
+            entry = self.manifest(index, item, &key);
+            self.checker.queue.release(room);
+            self.checker.queue.note_read();
+            self.checker.progress.read(u64::from(item.manifest_size));
         }
+        let listed = self.checker.digests.listed(index);
+        if entry.is_none() && item.log && !item.manifest {
+            self.uncommitted(item, &key, listed.is_some());
+        }
+        let expected = match (&entry, listed) {
+            (Some(entry), _) => Some(Expected {
+                stored: Some(entry.sha256),
+                content: entry.content_sha256,
+                content_size: Some(entry.content_size),
+                records: Some(entry.records),
+                limit: entry.content_size.min(MAX_CONTENT),
+                by: "the manifest",
+            }),
+            (None, Some(listed)) if item.log => Some(Expected {
+                stored: None,
+                content: listed.hash,
+                content_size: None,
+                records: None,
+                limit: MAX_FOREIGN_CONTENT,
+                by: "the digest",
+            }),
+            _ => None,
+        };
+        match expected {
+            Some(expected) => self.log_file(index, item, &key.log(), expected, entry.map(|entry| entry.size)),
+            None => self.checker.progress.checked(u64::from(item.log_size)),
+        }
+    }
+
+    /// A log file without a manifest.
+    fn uncommitted(&self, item: &Item, key: &ManifestKey, listed: bool) {
+        let place = self.checker.inventory.place(item);
+        // CloudTrail writes none: there digests are what commits.
+        if self.checker.with_manifests.contains(place) || self.checker.digests.has_statements(place) {
+            return self.say_uncommitted(key, format!("its manifest {key} is missing"));
+        }
+        let Some((newest, period)) = self.checker.digests.newest(place) else {
+            return self.say_uncommitted(key, format!("its manifest {key} is missing"));
+        };
+        let is_over = item.minute.end().checked_add(period).is_ok_and(|over| over <= newest);
+        if !listed && is_over && self.checker.digests.whole {
+            let detail = format!("it was delivered well before {newest}, and no digest lists it");
+            self.find(key.log(), Kind::Undigested, detail);
+        }
+    }
+
+    fn say_uncommitted(&self, manifest: &ManifestKey, detail: String) {
+        self.find(manifest.log(), Kind::Uncommitted { manifest: manifest.to_string() }, detail);
+    }
+
+    fn find(&self, object: impl std::fmt::Display, kind: Kind, detail: String) {
+        self.checker.tally().findings.push(object, kind, detail);
+    }
+
+    /// Reads and believes a manifest; its log file, if it has one.
+    fn manifest(&self, index: u32, item: &Item, key: &ManifestKey) -> Option<LogEntry> {
         let bytes = match read(self.checker.bucket, &key.to_string(), MAX_ENVELOPE) {
             Ok(bytes) => bytes,
             Err(error) => {
                 let (kind, detail) = unreadable(&error);
-                self.tally.unread |= kind == Kind::CouldNotCheck;
-                self.tally.findings.push(&key, kind, detail);
-                self.tally.unlinked.push(index);
-                return 0;
+                let mut tally = self.checker.tally();
+                tally.unread |= kind == Kind::CouldNotCheck;
+                tally.findings.push(key, kind, detail);
+                tally.unlinked.push(index);
+                return None;
             }
         };
-        let manifest = match self.open(&key, &bytes) {
-            Ok(manifest) => manifest,
+        let opened = self.open(key, &bytes);
+        let (manifest, signer) = match opened {
+            Ok(opened) => opened,
             Err((kind, detail)) => {
-                self.tally.findings.push(&key, kind, detail);
-                self.tally.unlinked.push(index);
-                return bytes.len() as u64;
+                let mut tally = self.checker.tally();
+                tally.findings.push(key, kind, detail);
+                tally.unlinked.push(index);
+                return None;
             }
         };
-        self.account(index, &manifest, Sha256::of(&bytes));
-        let mut size = bytes.len() as u64;
-        match &manifest.log_file {
-            Some(entry) => size += self.log_file(entry),
-            None if item.log => self.uncommitted(&key, format!("its manifest {key} states no log file")),
-            None => {}
+        let hash = Sha256::of(&bytes);
+        drop(bytes);
+        let frames: Vec<_> =
+            manifest.quarantined.iter().map(|frame| (frame, self.quarantined(frame))).collect();
+        let trail = self.checker.intern(&manifest.chain.trail);
+        let mut tally = self.checker.tally();
+        for (frame, found) in frames {
+            if let Err((kind, detail)) = found {
+                tally.findings.push(&frame.key, kind, detail);
+            }
         }
-        size
+        self.digested(index, item, &manifest, signer, &mut tally);
+        account(index, &trail, &manifest, hash, &mut tally);
+        if manifest.log_file.is_none() && item.log {
+            let detail = format!("its manifest {key} states no log file");
+            let kind = Kind::Uncommitted { manifest: key.to_string() };
+            tally.findings.push(key.log(), kind, detail);
+        }
+        manifest.log_file
     }
 
-    fn uncommitted(&mut self, manifest: &ManifestKey, detail: String) {
-        self.tally.findings.push(
-            manifest.log(),
-            Kind::Uncommitted { manifest: manifest.to_string() },
-            detail,
-        );
-    }
-
-    fn open(&mut self, key: &ManifestKey, bytes: &[u8]) -> Result<Manifest, (Kind, String)> {
-        let opened = Manifest::open_signed(bytes, self.checker.keys);
+    /// Opens a manifest, and says which key signed it.
+    fn open(&self, key: &ManifestKey, bytes: &[u8]) -> Result<(Manifest, KeyId), (Kind, String)> {
+        let opened = Manifest::open_signed(bytes, &self.checker.keys.manifests);
         if let Ok((id, _)) | Err(OpenError::KeyUnknown(id)) = &opened {
-            self.tally.signers.insert(KeyObjectKey { home: key.0.home.clone(), id: *id });
+            let signer = KeyObjectKey { home: key.0.home.clone(), id: *id };
+            self.checker.tally().signers.insert(signer);
         }
-        let (_, manifest) = opened.map_err(|error| disbelief(&error))?;
-        if manifest.manifest == *key {
-            Ok(manifest)
-        } else {
+        let (signer, manifest) = opened.map_err(|error| disbelief(&error))?;
+        if manifest.manifest != *key {
             let from = manifest.manifest.to_string();
             let detail = format!("it belongs at {from}");
-            Err((Kind::Moved { from }, detail))
+            return Err((Kind::Moved { from }, detail));
         }
+        if self.checker.keys.digests.is_revoked(AnyKeyId::Manifest(signer), manifest.created_at) {
+            return Err((Kind::KeyRevoked, format!("signed by key {signer} after that was revoked")));
+        }
+        Ok((manifest, signer))
     }
 
-    fn account(&mut self, item: u32, manifest: &Manifest, hash: Sha256) {
-        let trail = self.checker.intern(&manifest.chain.trail);
-        let (collector, index, previous) =
-            (manifest.chain.collector, manifest.chain.index, manifest.chain.previous);
-        for source in &manifest.sources {
-            self.tally.totals.filtered = self.tally.totals.filtered.saturating_add(source.filtered);
-            self.tally.totals.dropped = self.tally.totals.dropped.saturating_add(source.dropped);
-            self.tally.totals.intents = self.tally.totals.intents.saturating_add(source.intents);
-            let (first, last) = (source.first, source.last);
-            self.tally.ranges.push(Range { trail: trail.clone(), source: source.source, first, last, item });
-        }
-        self.tally.receipts.note(item, &trail, manifest);
-        for frame in &manifest.quarantined {
-            if let Err((kind, detail)) = self.quarantined(frame) {
-                self.tally.findings.push(&frame.key, kind, detail);
+    /// A manifest against what digests say of it.
+    fn digested(&self, index: u32, item: &Item, manifest: &Manifest, signer: KeyId, tally: &mut Tally) {
+        let digests = &self.checker.digests;
+        let key = &manifest.manifest;
+        let Chain { collector, trail, index: at, .. } = &manifest.chain;
+        let covered = digests.covers(*collector, trail, *at);
+        if self.checker.keys.uncertified.contains(&signer) {
+            match covered {
+                true => {
+                    let detail = format!("no digest certifies key {signer}, which signed it");
+                    tally.findings.push(key, Kind::KeyUnknown, detail);
+                }
+                false => {
+                    let detail = format!(
+                        "signed by key {signer}, which is published, and which no digest certifies yet"
+                    );
+                    tally.findings.push(key, Kind::NotYetCertified, detail);
+                }
             }
         }
-        receipts::report(manifest, &mut self.tally.findings);
-        let events_before = manifest.events_before;
-        self.tally.links.push(Link { collector, trail, index, item, previous, hash, events_before });
+        let listed = digests.listed(index);
+        if let (Some(listed), Some(entry)) = (listed, &manifest.log_file) {
+            let Some(valid) = digests.valid(listed.digest) else { return };
+            if listed.hash != entry.content_sha256 {
+                let by = valid.key.to_string();
+                let detail = format!(
+                    "the digest states the hash {}… of its content, its manifest {}…",
+                    short(&listed.hash),
+                    short(&entry.content_sha256)
+                );
+                tally.findings.push(&entry.key, Kind::Contradicted { by }, detail);
+            }
+            return;
+        }
+        let place = self.checker.inventory.place(item);
+        let Some((newest, period)) = digests.newest(place) else { return };
+        if !digests.whole || !digests.has_statements(place) {
+            return;
+        }
+        if covered {
+            if let Some(entry) = &manifest.log_file {
+                let detail = "a digest covers its manifest, and none lists it";
+                tally.findings.push(&entry.key, Kind::Undigested, detail);
+            }
+            return;
+        }
+        // The next digest takes in what was stored too late for the newest one.
+        let in_time = item.minute.end().checked_add(period).is_ok_and(|over| over <= newest);
+        let late = item.modified().is_some_and(|stored| stored >= newest);
+        if in_time && !late {
+            let detail = format!("it was delivered well before {newest}, and no digest covers it");
+            tally.findings.push(key, Kind::Undigested, detail);
+        }
     }
 
     /// Whether a frame that was set aside is there as it was.
@@ -158,165 +246,71 @@ impl<'a> Worker<'a> {
         if hash == frame.sha256 {
             return Ok(());
         }
-        Err((Kind::Modified, differs("the object", &frame.sha256, &hash)))
+        let (stated, found) = (short(&frame.sha256), short(&hash));
+        Err((Kind::Modified, format!("the object has the hash {found}…, the manifest states {stated}…")))
     }
 
-    fn log_file(&mut self, entry: &LogEntry) -> u64 {
-        match self.read_log_file(entry) {
-            Ok(()) => {
-                self.tally.totals.add(&Totals {
-                    valid_log_files: 1,
-                    records: entry.records,
-                    stored_bytes: entry.size,
-                    content_bytes: entry.content_size,
-                    ..Totals::default()
-                });
-                entry.size
+    /// Reads a log file, or knows from an earlier run what is in it. `size` is what its manifest states.
+    fn log_file(&self, index: u32, item: &Item, log: &LogKey, expected: Expected, size: Option<u64>) {
+        let checker = self.checker;
+        let token = Token::new(log, item.version, expected.stored, expected.content);
+        let same_size = size.is_none_or(|size| size == u64::from(item.log_size));
+        let known = checker.options.cursor.as_ref().is_some_and(|cursor| cursor.contains(&token));
+        if known && item.log && same_size {
+            let content =
+                Content { size: expected.content_size.unwrap_or(0), records: expected.records.unwrap_or(0) };
+            checker.valid(u64::from(item.log_size), content, true);
+            checker.progress.verified(token);
+            return checker.progress.checked(u64::from(item.log_size));
+        }
+        // What is listed is what is read; what is not listed may be there, for a moment's difference.
+        let limit = size.unwrap_or(u64::from(item.log_size));
+        let reserved = limit.max(u64::from(item.log_size)).min(MAX_STORED);
+        checker.queue.reserve(reserved);
+        match self.stored(log, limit, size) {
+            Ok(stored) => {
+                checker.queue.push(Job { item: index, stored, expected, token, reserved });
+                checker.queue.note_read();
             }
             Err((kind, detail)) => {
-                self.tally.findings.push(&entry.key, kind, detail);
-                0
+                checker.queue.release(reserved);
+                self.find(log, kind, detail);
+                checker.progress.checked(u64::from(item.log_size));
             }
         }
     }
 
-    /// Reads the log file once, hashing what is stored and what it inflates to. Never more is read than is stated, and
-    /// one byte.
-    fn read_log_file(&mut self, entry: &LogEntry) -> Result<(), (Kind, String)> {
-        let key = entry.key.to_string();
-        let stored = self.checker.bucket.open(&key).map_err(|error| unreadable(&error))?;
-        let stored = Stored {
-            source: stored.take(entry.size.saturating_add(1)),
-            hasher: Hasher::new(),
-            failed: false,
-        };
-        let mut gzip = GzDecoder::new(BufReader::with_capacity(STORED_BUFFER, stored));
-        let content = inflate(&mut gzip, &mut self.buffer, entry.content_size.min(MAX_CONTENT));
-
-        // Whatever became of the content, the stored bytes are hashed to their end.
-        let mut rest = gzip.into_inner();
-        let drained = io::copy(&mut rest, &mut io::sink());
-        let stored = rest.into_inner();
-        if stored.failed {
-            let error = drained.err().or(content.err()).unwrap_or_else(|| io::Error::other("reading failed"));
-            return Err((Kind::CouldNotCheck, chain(&error)));
-        }
-        let (size, hash) = (stored.hasher.size(), stored.hasher.finish());
-        if size != entry.size {
-            let relation = if size > entry.size { "more" } else { "fewer" };
-            return Err((
-                Kind::Modified,
-                format!("{relation} than the {} bytes the manifest states", entry.size),
-            ));
-        }
-        if hash != entry.sha256 {
-            return Err((Kind::Modified, differs("the object", &entry.sha256, &hash)));
-        }
-        let content = content.map_err(|error| (Kind::Malformed, format!("not gzip: {}", chain(&error))))?;
-        if content.size != entry.content_size {
-            let detail = format!("does not inflate to the {} bytes the manifest states", entry.content_size);
-            return Err((Kind::Malformed, detail));
-        }
-        if drained.is_ok_and(|trailing| trailing > 0) {
-            let detail = "unexpected data after the end of the compressed stream";
-            return Err((Kind::Malformed, detail.to_owned()));
-        }
-        if content.hash != entry.content_sha256 {
-            return Err((Kind::Malformed, differs("the content", &entry.content_sha256, &content.hash)));
-        }
-        match content.records {
-            Some(records) if records == entry.records => Ok(()),
-            Some(records) => {
-                let detail = format!("holds {records} records, the manifest states {}", entry.records);
-                Err((Kind::Malformed, detail))
+    fn stored(&self, log: &LogKey, limit: u64, size: Option<u64>) -> Result<Vec<u8>, (Kind, String)> {
+        let fetched = self.checker.bucket.fetch(&log.to_string(), limit.min(MAX_STORED));
+        let stored = fetched.map_err(|error| unreadable(&error))?.bytes;
+        let found = stored.len() as u64;
+        match size {
+            Some(size) if found != size => {
+                let relation = if found > size { "more" } else { "fewer" };
+                Err((Kind::Modified, format!("{relation} than the {size} bytes the manifest states")))
             }
-            None => Err((Kind::Malformed, "the content is not a log file".to_owned())),
+            None if found > MAX_STORED => Err((Kind::Malformed, format!("larger than {MAX_STORED} bytes"))),
+            _ => Ok(stored),
         }
     }
 }
 
-/// Reads every published key: those that are what they should be, and what is wrong with the others.
-pub(super) fn published(
-    bucket: &dyn Bucket,
-    keys: &[KeyObjectKey],
-    findings: &mut Findings,
-) -> Vec<PublicKey> {
-    let mut good: Vec<PublicKey> = Vec::new();
-    for key in keys {
-        let read = read(bucket, &key.to_string(), MAX_ENVELOPE).map_err(|error| unreadable(&error));
-        match read.and_then(|bytes| PublishedKey::open(&bytes).map_err(|error| disbelief(&error))) {
-            Ok(published) if published.object == *key => {
-                // The same key may be published for several accounts.
-                if !good.contains(&published.public_key) {
-                    good.push(published.public_key);
-                }
-            }
-            Ok(PublishedKey { object, .. }) => {
-                let from = object.to_string();
-                let detail = format!("it belongs at {from}");
-                findings.push(key, Kind::Moved { from }, detail);
-            }
-            Err((kind, detail)) => findings.push(key, kind, detail),
-        }
+fn account(item: u32, trail: &Arc<Trail>, manifest: &Manifest, hash: Sha256, tally: &mut Tally) {
+    let (collector, index, previous) =
+        (manifest.chain.collector, manifest.chain.index, manifest.chain.previous);
+    for source in &manifest.sources {
+        tally.totals.filtered = tally.totals.filtered.saturating_add(source.filtered);
+        tally.totals.dropped = tally.totals.dropped.saturating_add(source.dropped);
+        tally.totals.intents = tally.totals.intents.saturating_add(source.intents);
+        let (first, last) = (source.first, source.last);
+        tally.ranges.push(Range { trail: trail.clone(), source: source.source, first, last, item });
     }
-    good
-}
-
-/// What a log file inflates to.
-struct Content {
-    size: u64,
-    hash: Sha256,
-    records: Option<u64>,
-}
-
-/// Inflates to the end, or until there is more than `limit`.
-fn inflate(gzip: &mut impl Read, buffer: &mut [u8], limit: u64) -> io::Result<Content> {
-    let (mut hasher, mut counter) = (Hasher::new(), Counter::default());
-    loop {
-        let filled = fill(gzip, buffer)?;
-        hasher.update(&buffer[..filled]);
-        counter.feed(&buffer[..filled]);
-        if filled < buffer.len() || hasher.size() > limit {
-            return Ok(Content { size: hasher.size(), hash: hasher.finish(), records: counter.finish() });
-        }
-    }
-}
-
-/// Reads until the buffer is full or the source at its end.
-fn fill(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match source.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(more) => filled += more,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
-}
-
-/// Hashes what passes through, and remembers whether the source failed: damaged gzip is an error of reading too, but
-/// not of the store.
-struct Stored<R> {
-    source: R,
-    hasher: Hasher,
-    failed: bool,
-}
-
-impl<R: Read> Read for Stored<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.source.read(buffer) {
-            Ok(size) => {
-                self.hasher.update(&buffer[..size]);
-                Ok(size)
-            }
-            Err(error) => {
-                self.failed |= error.kind() != io::ErrorKind::Interrupted;
-                Err(error)
-            }
-        }
-    }
+    tally.sources.note(manifest);
+    tally.receipts.note(item, trail, manifest);
+    receipts::report(manifest, &mut tally.findings);
+    let events_before = manifest.events_before;
+    let trail = trail.clone();
+    tally.links.push(Link { collector, trail, index, item, previous, hash, events_before });
 }
 
 /// Reads a small object; one larger than `limit` is cut behind it, which its reader refuses.
@@ -326,22 +320,18 @@ pub(super) fn read(bucket: &dyn Bucket, key: &str, limit: usize) -> io::Result<V
     Ok(bytes)
 }
 
-fn unreadable(error: &io::Error) -> (Kind, String) {
+pub(super) fn unreadable(error: &io::Error) -> (Kind, String) {
     match error.kind() {
         io::ErrorKind::NotFound => (Kind::Missing, "there is no such object".to_owned()),
         _ => (Kind::CouldNotCheck, chain(error)),
     }
 }
 
-fn disbelief(error: &OpenError) -> (Kind, String) {
+pub(super) fn disbelief(error: &OpenError) -> (Kind, String) {
     let kind = match error {
         OpenError::KeyUnknown(_) => Kind::KeyUnknown,
         OpenError::Signature(_) => Kind::Modified,
         _ => Kind::Malformed,
     };
     (kind, chain(error))
-}
-
-fn differs(what: &str, stated: &Sha256, found: &Sha256) -> String {
-    format!("{what} has the hash {}…, the manifest states {}…", short(found), short(stated))
 }

@@ -37,12 +37,6 @@ impl Tally {
         }
     }
 
-    pub(super) fn append(&mut self, other: Self) {
-        self.lossy.extend(other.lossy);
-        other.assigned.into_iter().for_each(|(source, said)| self.hear(source, said));
-        self.taken.extend(other.taken);
-    }
-
     fn hear(&mut self, source: (Arc<Trail>, Id), said: (u64, u64, u32)) {
         let most = self.assigned.entry(source).or_insert(said);
         *most = (*most).max(said);

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
+use super::cursor::Head;
+use super::sources::Coverage;
 use crate::hash::Sha256;
 use crate::key::Id;
+use crate::sign::{Fingerprint, KeyId};
 
 /// At most this many findings are kept; the rest is counted.
 pub const MAX_FINDINGS: usize = 100_000;
@@ -56,6 +59,13 @@ pub enum Kind {
         /// Where it belongs.
         from: String,
     },
+    /// Nobody signed the digest: its signature is not stored with it.
+    Unsigned,
+    /// Two signed statements of the same object differ.
+    Contradicted {
+        /// The one that the finding's object differs from.
+        by: String,
+    },
     /// A log file that no manifest states.
     Uncommitted {
         /// The manifest that is missing, or does not state it.
@@ -63,8 +73,44 @@ pub enum Kind {
     },
     /// Signed by a key that is not among those to believe.
     KeyUnknown,
+    /// Signed by a key that was not in force for the time.
+    KeyNotInForce,
+    /// Signed by a key after it was revoked.
+    KeyRevoked,
     /// Whoever signed it, it breaks the format.
     Malformed,
+    /// A digest does not follow the one before it, or two cover the same time.
+    DigestChainBroken {
+        /// The digest that it should follow.
+        previous: String,
+    },
+    /// A digest that names none before it, although there are older ones: CloudTrail writes such after logging or
+    /// validation was off for a while. What was delivered meanwhile is in no digest.
+    DigestChainRestarted {
+        /// The newest of the older ones.
+        previous: String,
+    },
+    /// No digest lists the object, although the period that it was delivered in is over.
+    Undigested,
+    /// A digest of a later period than that of its delivery lists the object.
+    Late {
+        /// The digest.
+        digest: String,
+    },
+    /// A digest says that the object was not as it should be when the digest was made.
+    Reported {
+        /// The digest.
+        digest: String,
+    },
+    /// A key that is published and that no digest certifies yet signed it: whose it is cannot be said before one does.
+    NotYetCertified,
+    /// The object is not, or not long enough, kept from being deleted.
+    Unprotected {
+        /// Until when it is, as the store says it; null where there is no lock.
+        until: Option<String>,
+    },
+    /// What an earlier run has seen and found valid is gone, or is another: somebody has set the bucket back.
+    RolledBack,
     /// Manifests of a chain are missing, or one does not name the one before it.
     ChainBroken {
         /// The collector whose chain it is.
@@ -145,6 +191,18 @@ impl Kind {
         match self {
             Self::Modified => "modified",
             Self::Missing => "missing",
+            Self::Unsigned => "unsigned",
+            Self::Contradicted { .. } => "contradicted",
+            Self::KeyNotInForce => "key not in force",
+            Self::KeyRevoked => "key revoked",
+            Self::DigestChainBroken { .. } => "digest chain broken",
+            Self::DigestChainRestarted { .. } => "digest chain restarted",
+            Self::Undigested => "undigested",
+            Self::Late { .. } => "late",
+            Self::Reported { .. } => "reported",
+            Self::NotYetCertified => "not yet certified",
+            Self::Unprotected { .. } => "unprotected",
+            Self::RolledBack => "rolled back",
             Self::Moved { .. } => "moved",
             Self::Uncommitted { .. } => "uncommitted",
             Self::KeyUnknown => "key unknown",
@@ -162,30 +220,67 @@ impl Kind {
         }
     }
 
-    /// Whether a valid manifest itself says so: something is missing, and nobody hides it.
+    /// Whether a valid manifest or digest itself says so: something is missing, and nobody hides it.
     #[must_use]
     pub fn has_receipt(&self) -> bool {
-        matches!(
-            self,
+        self.severity() == Severity::Loss
+    }
+
+    /// What it means for the outcome.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::CouldNotCheck | Self::NotYetCertified => Severity::Unchecked,
             Self::Lost { .. }
-                | Self::SpoolLoss { .. }
-                | Self::Quarantined { .. }
-                | Self::NotArrived { .. }
-                | Self::Superseded { .. }
-        )
+            | Self::SpoolLoss { .. }
+            | Self::Quarantined { .. }
+            | Self::NotArrived { .. }
+            | Self::Superseded { .. }
+            | Self::DigestChainRestarted { .. } => Severity::Loss,
+            Self::Late { .. } | Self::Reported { .. } => Severity::Note,
+            _ => Severity::Wrong,
+        }
     }
 }
 
-/// Something that is wrong, or could not be checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// What a finding means for the outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Severity {
+    /// Something is not as it was signed, or not as it has to be.
+    Wrong,
+    /// Something could not be checked.
+    Unchecked,
+    /// The evidence itself says that something is lost.
+    Loss,
+    /// Nothing is wrong; a reader may want to know.
+    Note,
+}
+
+/// Something that is wrong, could not be checked, or is of note. As JSON it is `{object, severity, kind, …, detail}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// The object; for what is missing between manifests the one after it. Empty if it is about the bucket.
     pub object: String,
     /// What is wrong.
-    #[serde(flatten)]
     pub kind: Kind,
     /// The same for a reader, with what was expected.
     pub detail: String,
+}
+
+impl Serialize for Finding {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Text<'a> {
+            object: &'a str,
+            severity: Severity,
+            #[serde(flatten)]
+            kind: &'a Kind,
+            detail: &'a str,
+        }
+        let Self { object, kind, detail } = self;
+        Text { object, severity: kind.severity(), kind, detail }.serialize(serializer)
+    }
 }
 
 impl fmt::Display for Finding {
@@ -210,7 +305,9 @@ pub struct Report {
     pub log_files: u64,
     /// Manifests.
     pub manifests: u64,
-    /// Published keys; they have no time and are always all checked.
+    /// Digests.
+    pub digests: u64,
+    /// Published keys of both kinds; they have no time and are always all checked.
     pub keys: u64,
     /// Objects whose key is of no form that is known here. They are not looked at.
     pub other: u64,
@@ -223,16 +320,32 @@ pub struct Report {
     pub unchecked: u64,
     /// How many say what the manifests themselves say is lost or did not come.
     pub losses: u64,
+    /// How many are of note, and no more.
+    pub notes: u64,
     /// The findings by object, at most [`MAX_FINDINGS`] of those counted.
     pub findings: Vec<Finding>,
+    /// The keys of manifests that were believed.
+    pub trusted_keys: Vec<KeyId>,
+    /// The keys of digests that were believed.
+    pub trusted_digest_keys: Vec<Fingerprint>,
+    /// Which events of each source are accounted for, by trail, service, instance and id.
+    pub sources: Vec<Coverage>,
+    /// How far each chain has come.
+    pub heads: Vec<Head>,
 }
 
 /// Sums over valid manifests and log files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Totals {
-    /// Log files that are what their manifest states.
+    /// Log files that are what manifest and digest state.
     pub valid_log_files: u64,
+    /// Of these, how many were not read again, since an earlier run has.
+    pub remembered_log_files: u64,
+    /// Digests that are signed, in their place and follow the one before.
+    pub valid_digests: u64,
+    /// Log files that digests list.
+    pub digested_log_files: u64,
     /// Records in them.
     pub records: u64,
     /// Their stored bytes.
@@ -250,6 +363,9 @@ pub struct Totals {
 impl Totals {
     pub(super) fn add(&mut self, other: &Self) {
         self.valid_log_files += other.valid_log_files;
+        self.remembered_log_files += other.remembered_log_files;
+        self.valid_digests += other.valid_digests;
+        self.digested_log_files += other.digested_log_files;
         self.records = self.records.saturating_add(other.records);
         self.stored_bytes = self.stored_bytes.saturating_add(other.stored_bytes);
         self.content_bytes = self.content_bytes.saturating_add(other.content_bytes);
@@ -261,7 +377,7 @@ impl Totals {
 
 impl Report {
     pub(super) fn new(trust: Trust, totals: Totals, findings: Findings) -> Self {
-        let Findings { mut kept, wrong, unchecked, losses } = findings;
+        let Findings { mut kept, wrong, unchecked, losses, notes } = findings;
         kept.sort_by(|one, other| one.object.cmp(&other.object));
         let outcome = match (wrong, unchecked, losses) {
             (0, 0, 0) => Outcome::Valid,
@@ -274,13 +390,19 @@ impl Report {
             trust,
             log_files: 0,
             manifests: 0,
+            digests: 0,
             keys: 0,
             other: 0,
             totals,
             wrong,
             unchecked,
             losses,
+            notes,
             findings: kept,
+            trusted_keys: Vec::new(),
+            trusted_digest_keys: Vec::new(),
+            sources: Vec::new(),
+            heads: Vec::new(),
         }
     }
 
@@ -298,17 +420,17 @@ pub(super) struct Findings {
     wrong: u64,
     unchecked: u64,
     losses: u64,
+    notes: u64,
 }
 
 impl Findings {
     pub(super) fn push(&mut self, object: impl fmt::Display, kind: Kind, detail: impl Into<String>) {
-        if kind == Kind::CouldNotCheck {
-            self.unchecked += 1;
-        } else if kind.has_receipt() {
-            self.losses += 1;
-        } else {
-            self.wrong += 1;
-        }
+        *match kind.severity() {
+            Severity::Wrong => &mut self.wrong,
+            Severity::Unchecked => &mut self.unchecked,
+            Severity::Loss => &mut self.losses,
+            Severity::Note => &mut self.notes,
+        } += 1;
         if self.kept.len() < MAX_FINDINGS {
             self.kept.push(Finding { object: object.to_string(), kind, detail: detail.into() });
         }
@@ -329,6 +451,7 @@ impl Findings {
         self.losses += other.losses;
         self.wrong += other.wrong;
         self.unchecked += other.unchecked;
+        self.notes += other.notes;
         let room = MAX_FINDINGS.saturating_sub(self.kept.len());
         self.kept.extend(other.kept.into_iter().take(room));
     }

@@ -13,6 +13,7 @@ use crate::manifest::{Chain, MakeError, Manifest, PublishedKey, Source};
 use crate::sign::{Ed25519Signer, Signer};
 use crate::source::Entry;
 
+mod digests;
 mod receipts;
 
 const SOURCE: Id = Id([0x51; 16]);
@@ -30,7 +31,7 @@ impl Bucket for Memory {
             return Err(io::Error::other("the store is away"));
         }
         for (key, bytes) in self.objects.iter().filter(|(key, _)| key.starts_with(prefix)) {
-            if visit(Entry { key, size: bytes.len() as u64 }).is_break() {
+            if visit(Entry::new(key, bytes.len() as u64)).is_break() {
                 break;
             }
         }

@@ -85,7 +85,7 @@ impl TarFile {
 impl Bucket for TarFile {
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> io::Result<()> {
         for (key, (_, size)) in self.files.iter().filter(|(key, _)| key.starts_with(prefix)) {
-            if visit(Entry { key, size: *size }).is_break() {
+            if visit(Entry::new(key, *size)).is_break() {
                 break;
             }
         }

@@ -2,10 +2,9 @@
 
 use std::fmt::{self, Write};
 
-use sidetrail_archive::verify::{Finding, Outcome, Trust};
+use sidetrail_archive::verify::{Coverage, Finding, Outcome, Trust};
 
 use super::Verified;
-use super::coverage::Coverage;
 use crate::print::{count, printable};
 
 /// Sources that are shown one by one.
@@ -19,12 +18,12 @@ pub(super) fn render(verified: &Verified<'_>) -> String {
 }
 
 fn write(out: &mut String, verified: &Verified<'_>) -> fmt::Result {
-    let Verified { bucket, from, to, report, trusted_keys, sources } = verified;
+    let Verified { bucket, from, to, report } = verified;
     for finding in &report.findings {
         line(out, finding)?;
     }
     let shown = report.findings.len() as u64;
-    let all = report.wrong + report.unchecked + report.losses;
+    let all = report.wrong + report.unchecked + report.losses + report.notes;
     if shown < all {
         writeln!(out, "… and {} more", count(all - shown, "finding"))?;
     }
@@ -46,6 +45,15 @@ fn write(out: &mut String, verified: &Verified<'_>) -> fmt::Result {
         (None, None) => {}
     }
     let totals = &report.totals;
+    if report.digests > 0 {
+        writeln!(
+            out,
+            "digests {} of {} valid, listing {}",
+            totals.valid_digests,
+            count(report.digests, "digest"),
+            count(totals.digested_log_files, "log file"),
+        )?;
+    }
     writeln!(
         out,
         "valid   {} of {}: {}, {} stored, {} inflated",
@@ -64,7 +72,10 @@ fn write(out: &mut String, verified: &Verified<'_>) -> fmt::Result {
         count(totals.intents, "intent"),
     )?;
 
-    let trusted = count(trusted_keys.len() as u64, "key");
+    if totals.remembered_log_files > 0 {
+        writeln!(out, "cursor  {} not read again", count(totals.remembered_log_files, "log file"))?;
+    }
+    let trusted = count((report.trusted_keys.len() + report.trusted_digest_keys.len()) as u64, "key");
     match report.trust {
         Trust::Given => writeln!(out, "trust   {trusted}, given with --keys")?,
         Trust::Published => writeln!(
@@ -72,9 +83,13 @@ fn write(out: &mut String, verified: &Verified<'_>) -> fmt::Result {
             "trust   {trusted}, published in the bucket itself: whoever can write there can forge; use --keys"
         )?,
     }
-    for key in trusted_keys {
+    for key in &report.trusted_keys {
         writeln!(out, "key     {key}")?;
     }
+    for key in &report.trusted_digest_keys {
+        writeln!(out, "key     {key} (digests)")?;
+    }
+    let sources = &report.sources;
     for coverage in sources.iter().take(MAX_SOURCES) {
         source(out, coverage)?;
     }
@@ -82,10 +97,13 @@ fn write(out: &mut String, verified: &Verified<'_>) -> fmt::Result {
         writeln!(out, "source  … and {more} more; --json has all")?;
     }
     write!(out, "found   {} wrong, {} that could not be checked", report.wrong, report.unchecked)?;
-    match report.losses {
-        0 => writeln!(out)?,
-        losses => writeln!(out, ", {losses} lost by the manifests' own account")?,
+    if report.losses > 0 {
+        write!(out, ", {} lost by the manifests' own account", report.losses)?;
     }
+    if report.notes > 0 {
+        write!(out, ", {} of note", report.notes)?;
+    }
+    writeln!(out)?;
     out.push_str(match report.outcome() {
         Outcome::Valid => "VALID\n",
         Outcome::Invalid => "INVALID\n",

@@ -144,3 +144,77 @@ fn a_service_that_does_not_answer_is_named_with_its_bucket() {
     assert!(ended.stdout.contains(&format!("s3://audit at {endpoint}")), "{ended:?}");
     assert!(!format!("{ended:?}").contains("hush-hush"));
 }
+
+/// A run that was cut off goes on where it was: what its cursor knows is not read again, and nothing else is believed.
+#[test]
+fn a_cursor_goes_on_and_believes_what_it_has_seen() {
+    let archive = archive();
+    let keys = archive.keys();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("cursor");
+    let options = ["--keys", keys.path().to_str().unwrap(), "--json", "--cursor", file.to_str().unwrap()];
+    let run =
+        |code: i32| -> Value { serde_json::from_str(&verify(&archive, &options).with(code).stdout).unwrap() };
+    assert_eq!(run(0)["rememberedLogFiles"], 0);
+    assert_eq!(run(0)["rememberedLogFiles"], 3);
+
+    // Cut off in the second of three, and in the middle of a line.
+    let text = fs::read_to_string(&file).unwrap();
+    let lines: Vec<_> = text.split_inclusive('\n').collect();
+    fs::write(&file, format!("{}{}{}", lines[0], lines[1], &lines[2][..9])).unwrap();
+    let report = run(0);
+    assert_eq!((&report["rememberedLogFiles"], &report["validLogFiles"]), (&1.into(), &3.into()));
+
+    // What was changed since is read, and found.
+    archive.flip(&archive.logs[1]);
+    let report = run(1);
+    assert_eq!(report["rememberedLogFiles"], 2);
+    assert_eq!(report["findings"][0]["object"], *archive.logs[1]);
+    archive.flip(&archive.logs[1]);
+    run(0);
+
+    // The newest pair is gone: without a digest only who has seen it knows.
+    for key in [&archive.logs[2], &archive.manifests[2]] {
+        fs::remove_file(archive.path(key)).unwrap();
+    }
+    verify(&archive, &options[..2]).with(0);
+    let report = run(1);
+    assert_eq!(report["findings"][0]["kind"], "rolledBack");
+    assert_eq!(report["findings"][0]["object"], *archive.manifests[2]);
+    // And still knows it the next time.
+    assert_eq!(run(1)["findings"][0]["kind"], "rolledBack");
+
+    // It is for these keys and no others.
+    let error = verify(&archive, &options[3..]).with(2).stderr;
+    assert!(error.contains("one for another bucket or other keys"), "{error}");
+}
+
+#[test]
+fn findings_are_test_results_too() {
+    let archive = archive();
+    let directory = tempfile::tempdir().unwrap();
+    let junit = directory.path().join("report.xml");
+    let options = ["--junit", junit.to_str().unwrap()];
+    verify(&archive, &options).with(0);
+    let text = fs::read_to_string(&junit).unwrap();
+    assert!(text.contains("tests=\"5\" failures=\"0\" errors=\"0\" skipped=\"0\""), "{text}");
+    archive.flip(&archive.logs[1]);
+    verify(&archive, &options).with(1);
+    let text = fs::read_to_string(&junit).unwrap();
+    assert!(text.contains("tests=\"6\" failures=\"1\""), "{text}");
+    let case = format!("<testcase classname=\"sidetrail.verify.modified\" name=\"{}\">", archive.logs[1]);
+    assert!(
+        text.contains(&case) && text.contains("<failure type=\"modified\" message=\"the object has"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_store_without_locks_protects_nothing() {
+    let archive = archive();
+    verify(&archive, &[]).with(0);
+    let text = verify(&archive, &["--object-lock", "governance:1"]).with(1).stdout;
+    for key in [&archive.key, &archive.logs[0], &archive.manifests[2]] {
+        assert!(text.contains(&format!("UNPROTECTED {key} the store has no locks")), "{text}");
+    }
+}

@@ -218,7 +218,7 @@ pub(super) struct Objects(pub(super) BTreeMap<String, Bytes>);
 impl Bucket for Objects {
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> io::Result<()> {
         for (key, bytes) in self.0.iter().filter(|(key, _)| key.starts_with(prefix)) {
-            if visit(Entry { key, size: bytes.len() as u64 }).is_break() {
+            if visit(Entry::new(key, bytes.len() as u64)).is_break() {
                 break;
             }
         }
