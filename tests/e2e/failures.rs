@@ -102,11 +102,7 @@ fn damage_of_the_spool_is_told_in_the_bucket() -> Result<()> {
     collector.start()?;
     send(&collector)?;
     collector.kill()?;
-    let mut segments: Vec<_> = fs::read_dir(collector.spool())?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "seg"))
-        .collect();
-    segments.sort();
+    let segments = collector.segments()?;
     let mut bytes = fs::read(&segments[0])?;
     // In the first frames, behind the segment's header.
     let middle = bytes.len().min(4096) / 2;

@@ -71,11 +71,7 @@ fn a_segment_that_is_removed_from_the_spool_is_named() -> Result<()> {
         Sender::new(&collector.socket(), SOURCE, RECORDS, 100, Duration::ZERO).with_records(incompressible);
     tokio::runtime::Runtime::new()?.block_on(sender.run())?;
     collector.kill()?;
-    let mut segments: Vec<_> = fs::read_dir(collector.spool())?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "seg"))
-        .collect();
-    segments.sort();
+    let segments = collector.segments()?;
     ensure!(segments.len() > 2, "{segments:?}");
     fs::remove_file(&segments[1])?;
 

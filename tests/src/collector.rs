@@ -320,6 +320,20 @@ impl Collector {
         self.directory.join("spool")
     }
 
+    /// The segments of the spool, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be read.
+    pub fn segments(&self) -> Result<Vec<PathBuf>> {
+        let mut segments: Vec<_> = fs::read_dir(self.spool())?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|extension| extension == "seg"))
+            .collect();
+        segments.sort();
+        Ok(segments)
+    }
+
     /// The answer of a probe.
     ///
     /// # Errors
