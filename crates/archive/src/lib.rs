@@ -18,6 +18,7 @@
 //! randomness by itself, from the operating system.
 
 pub mod causes;
+pub mod content;
 pub mod digest;
 pub mod dsse;
 pub mod hash;

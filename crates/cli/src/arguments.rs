@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use sidetrail_archive::verify::LockWanted;
 use sidetrail_wire::connect::{Address, ClientTls, DEFAULT_COLLECTOR};
 
+use crate::lookup::{Lookup, Tail};
 use crate::{checkpoint, prove, report, time, witness};
 
 /// The most objects that are read at the same time.
@@ -103,6 +104,32 @@ Examples:
   sidetrail send old-archive/*.json.gz --service aws.amazonaws.com
   my-cron-job | sidetrail send - --collector http://127.0.0.1:4319")]
     Send(Box<Send>),
+    /// Look up events in the server's history, newest first.
+    #[command(after_help = "\
+Everything that is given must hold. One event a line: time, state, name, source, who, from where, what, error. Elsewhere
+than on a terminal, or with --json, each line is a JSON object with the record byte for byte. The state is live (a
+collector told of it), sealed (in a log file that is what its signed manifest says) or verified (covered by a digest that
+was checked).
+
+The server is asked with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN of the environment.
+
+Exit codes: 0 done; 2 could not, or the server is still reading and some may be missing; 64 usage.
+
+Examples:
+  sidetrail lookup --event-name 'Delete*' --from -2h
+  sidetrail lookup --address 10.0.0.0/8 --failed -n 0 | jq .record.eventName
+  sidetrail lookup --resource arn:aws:orders:eu-central-1:123456789012:order/17 --text 'left door'")]
+    Lookup(Box<Lookup>),
+    /// Print the newest events of the server's history, and with -f what arrives.
+    #[command(after_help = "\
+Oldest first. With -f an event is printed when it arrives, up to ten minutes after it happened.
+
+Exit codes: 0 done; 2 could not; 64 usage.
+
+Examples:
+  sidetrail tail -f
+  sidetrail tail -f --failed --event-source orders.example.com")]
+    Tail(Box<Tail>),
     /// Make and show the keys that manifests are signed with.
     #[command(subcommand)]
     Keys(Keys),
@@ -317,6 +344,7 @@ fn check(mut command: Command) -> Result<Command, clap::Error> {
         Command::Verify(Verify { from, to, .. }) | Command::Cat(Cat { from, to, .. }) => {
             time::Range { from: *from, to: *to }
         }
+        Command::Lookup(lookup) => time::Range { from: lookup.from, to: lookup.to },
         _ => time::Range::default(),
     };
     if range.is_empty() {
@@ -351,7 +379,7 @@ fn name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let form = || "must be a span of time such as 30s or 5m".to_owned();
     let span: jiff::SignedDuration = text.parse().map_err(|_| form())?;
     Duration::try_from(span).ok().filter(|span| !span.is_zero()).ok_or_else(form)
@@ -402,6 +430,9 @@ mod tests {
             "sidetrail send a --collector https://a:1 --ca a --key b",
             "sidetrail send a --timeout 0s",
             "sidetrail send a --timeout -1s",
+            "sidetrail lookup --from -1h --to -2h",
+            "sidetrail lookup --read-only=maybe",
+            "sidetrail tail -n 1001",
             "sidetrail frobnicate",
         ] {
             assert!(parsed(line).is_err(), "{line}");

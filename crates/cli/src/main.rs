@@ -19,6 +19,7 @@
 mod arguments;
 mod cat;
 mod checkpoint;
+mod client;
 mod compact;
 mod content;
 mod exit;
@@ -26,6 +27,7 @@ mod find;
 mod keys;
 mod location;
 mod log_name;
+mod lookup;
 mod output;
 mod print;
 mod progress;
@@ -55,6 +57,8 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Cat(arguments) => cat::run(&arguments),
         Command::Send(arguments) => send::run(*arguments),
+        Command::Lookup(arguments) => lookup::lookup(&arguments),
+        Command::Tail(arguments) => lookup::tail(&arguments),
         Command::Keys(Keys::Generate(arguments)) => keys::generate(&arguments),
         Command::Keys(Keys::Show(arguments)) => keys::show(&arguments),
         Command::Prove(arguments) => prove::run(&arguments),

@@ -9,6 +9,8 @@ pub mod config;
 pub mod development;
 mod digest;
 mod health;
+pub mod history;
+mod history_of_trails;
 mod operation;
 mod protocol;
 mod refusal;
@@ -34,6 +36,7 @@ pub(crate) struct Context {
     pub(crate) state: state::State,
     pub(crate) buckets: buckets::Buckets,
     pub(crate) recorder: Option<protocol::Recorder>,
+    pub(crate) kept: history_of_trails::Kept,
 }
 
 impl Context {

@@ -2,6 +2,7 @@
 
 use sidetrail_api::{Code, Error};
 
+use crate::history::FindError;
 use crate::state::{StateError, UpdateError};
 
 /// A call that was not done.
@@ -24,6 +25,13 @@ impl Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         Self { error, cause: None }
+    }
+}
+
+impl From<FindError> for Refusal {
+    fn from(error: FindError) -> Self {
+        let message = "Event history is being made again from the bucket. Try again.";
+        Self { error: Error::new(Code::ServiceUnavailable, message), cause: Some(crate::chain(&error)) }
     }
 }
 

@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Keys;
 use crate::buckets::Buckets;
 use crate::config::{Config, ConfigError};
+use crate::history::CacheError;
 use crate::operation::Registry;
 use crate::protocol::{self, Recorder, Throttle};
 use crate::state::{self, State};
-use crate::{Context, health};
+use crate::{Context, health, history_of_trails};
 
 /// The server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,9 @@ pub enum StartError {
     /// What is recorded has nowhere to go.
     #[error("configuration: record cannot be used: {0}")]
     Record(#[from] sidetrail::BuildError),
+    /// Event history cannot be kept.
+    #[error("history cannot be kept")]
+    History(#[source] CacheError),
     /// An address cannot be listened at.
     #[error("cannot listen at {address}")]
     Listen {
@@ -72,14 +76,17 @@ impl Server {
             state::probe(&store).await.map_err(|error| StartError::Store(crate::chain(&error)))?;
         }
         let recorder = config.record.as_ref().map(Recorder::new).transpose()?;
+        let buckets = Buckets::new(&config, Box::new(env));
+        let kept = history_of_trails::start(&config, &store, &buckets)?;
         let context = Arc::new(Context {
             keys,
             registry: Registry::new(),
             throttle: Throttle::new(&config.limits),
             permits: tokio::sync::Semaphore::new(config.limits.requests),
             state: State::new(&store, is_directory, &config),
-            buckets: Buckets::new(&config, Box::new(env)),
+            buckets,
             recorder,
+            kept,
             config,
         });
         let (closing, end) = (CancellationToken::new(), CancellationToken::new());
@@ -89,6 +96,7 @@ impl Server {
         if let Some(listener) = health_listener {
             tokio::spawn(health::serve(listener, Arc::clone(&context), closing.clone(), end.clone()));
         }
+        tokio::spawn(history_of_trails::follow_trails(Arc::clone(&context), end.clone()));
         let router = protocol::router(Arc::clone(&context));
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let closed = closing.clone();

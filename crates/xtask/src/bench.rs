@@ -1,6 +1,7 @@
 //! `cargo xtask bench NAME`: builds what the bench starts, then runs it. Both in release, or the figures are of no use.
 
 use std::ffi::OsString;
+use std::process::Command;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -8,7 +9,7 @@ use clap::ValueEnum;
 use crate::tools;
 use crate::workspace::{Workspace, run};
 
-/// The benches of `tests/benches`.
+/// The benches of `tests/benches`, and of the server's own.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Name {
     /// What the layer adds to a request, beside tower-http's `TraceLayer`
@@ -17,10 +18,18 @@ pub(crate) enum Name {
     Collector,
     /// How long `sidetrail verify` takes, beside `aws cloudtrail validate-logs` on the same buckets
     Verify,
+    /// The newest events of millions by each attribute of `LookupEvents`, beside DuckDB on the same log files
+    Lookup,
 }
 
 pub(crate) fn run_bench(workspace: &Workspace, name: Name, arguments: &[OsString]) -> Result<()> {
     let bench = match name {
+        Name::Lookup => {
+            let python = tools::install_duckdb(workspace)?;
+            // Of the server's own: all it needs is history, and that takes a third of the time to build.
+            let mut bench = bench_of(workspace, "sidetrail-server", "lookup");
+            return run(bench.arg("--python").arg(python).args(arguments));
+        }
         Name::Layer => {
             let example = ["--package", "sidetrail", "--features", "axum", "--example", "orders"];
             run(workspace.cargo(["build", "--release"]).args(example))?;
@@ -38,6 +47,9 @@ pub(crate) fn run_bench(workspace: &Workspace, name: Name, arguments: &[OsString
             "verify"
         }
     };
-    let mut cargo = workspace.cargo(["bench", "--package", "sidetrail-tests", "--bench", bench, "--"]);
-    run(cargo.args(arguments))
+    run(bench_of(workspace, "sidetrail-tests", bench).args(arguments))
+}
+
+fn bench_of(workspace: &Workspace, package: &str, bench: &str) -> Command {
+    workspace.cargo(["bench", "--package", package, "--bench", bench, "--"])
 }

@@ -4,7 +4,7 @@
 //! too. The stamp is written last, so an installation that was interrupted is made anew.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -47,6 +47,24 @@ pub(crate) fn install(workspace: &Workspace) -> Result<()> {
     fs::write(&stamp, REQUIREMENTS).with_context(|| format!("cannot write {}", stamp.display()))?;
     println!("tools are in {}, after {:.0?}", venv.display(), began.elapsed());
     Ok(())
+}
+
+/// The DuckDB that `bench lookup` runs beside history, in an environment of its own; gives its Python.
+const DUCKDB: &str = "duckdb==2.0.1";
+
+pub(crate) fn install_duckdb(workspace: &Workspace) -> Result<PathBuf> {
+    let venv = workspace.target.join("tools/duckdb");
+    let python = venv.join("bin/python");
+    let mut probe = Command::new(&python);
+    if python.is_file() && output(probe.args(["-c", "import duckdb"])).is_ok() {
+        return Ok(python);
+    }
+    fs::create_dir_all(&venv).with_context(|| format!("cannot create {}", venv.display()))?;
+    println!("installing {DUCKDB}");
+    let requirements = venv.join("requirements.txt");
+    fs::write(&requirements, DUCKDB).with_context(|| format!("cannot write {}", requirements.display()))?;
+    install_into(&venv, &requirements)?;
+    Ok(python)
 }
 
 /// A stamp outlives the Python it was made with: an upgrade of the system's Python breaks the environment.

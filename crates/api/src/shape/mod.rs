@@ -7,6 +7,7 @@ mod audit;
 mod key;
 mod lookup;
 mod organization;
+mod query;
 mod selector;
 mod status;
 mod tag;
@@ -19,6 +20,7 @@ pub use audit::{AuditEvent, PutAuditEventsInput, PutAuditEventsOutput, ResultEnt
 pub use key::{ListPublicKeysInput, ListPublicKeysOutput, PublicKey};
 pub use lookup::{LookupAttribute, LookupEvent, LookupEventsInput, LookupEventsOutput, LookupResource};
 pub use organization::{DescribeOrganizationInput, DescribeOrganizationOutput, Organization};
+pub use query::{QUERY_EVENTS_PATH, QueriedEvent, QueryEventsInput, QueryEventsOutput, Values};
 pub use selector::{
     GetEventSelectorsInput, GetEventSelectorsOutput, GetInsightSelectorsInput, InsightSelector,
     InsightSelectorsOutput, PutEventSelectorsInput, PutEventSelectorsOutput, PutInsightSelectorsInput,

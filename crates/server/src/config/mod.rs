@@ -1,6 +1,7 @@
 //! The configuration file: YAML, every key known, every value checked before anything is opened.
 
 mod access;
+mod history;
 mod limits;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use sidetrail_archive::key::{Account, OrgId, Region};
 
 pub use access::{AccessKey, Role, SecretSource};
+pub use history::History;
 pub use limits::{Limits, RateLimit, Throttling};
 
 /// Regions of one server.
@@ -48,6 +50,9 @@ pub struct Config {
     /// How much is taken at a time.
     #[serde(default)]
     pub limits: Limits,
+    /// What events can be looked up.
+    #[serde(default)]
+    pub history: History,
     /// Where the server's own calls are recorded. Without it they are not.
     pub record: Option<Recording>,
     /// How long a shutdown may wait for requests that are under way, e.g. `10s`.
@@ -180,6 +185,7 @@ impl Config {
             self.check_listen(),
             self.check_buckets(),
             self.check_organization(),
+            self.history.check(),
             self.limits.check(),
             self.check_shutdown_timeout(),
         ];

@@ -13,6 +13,7 @@ mod insight_selectors;
 mod list_public_keys;
 mod list_trails;
 mod logging;
+mod lookup_events;
 mod tags;
 mod update_trail;
 
@@ -76,6 +77,7 @@ impl Registry {
         registry.add::<insight_selectors::PutInsightSelectors>();
         registry.add::<list_public_keys::ListPublicKeys>();
         registry.add::<list_trails::ListTrails>();
+        registry.add::<lookup_events::LookupEvents>();
         registry.add::<logging::StartLogging>();
         registry.add::<logging::StopLogging>();
         registry.add::<tags::AddTags>();

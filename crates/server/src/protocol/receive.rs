@@ -59,7 +59,8 @@ pub(crate) fn router(context: Arc<Context>) -> Router {
     if let Some(recorder) = &context.recorder {
         calls = calls.layer(recorder.layer.clone());
     }
-    Router::new().fallback(move |request: Request| receive(Arc::clone(&context), calls.clone(), request))
+    super::query::router(Arc::clone(&context))
+        .fallback(move |request: Request| receive(Arc::clone(&context), calls.clone(), request))
 }
 
 /// Finds out what is asked for.
@@ -185,7 +186,7 @@ async fn perform(
 }
 
 /// Reads a body, and refuses one that is too large when it is through, or too large for that.
-async fn read(mut body: Body) -> Result<Vec<u8>, Error> {
+pub(super) async fn read(mut body: Body) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let mut size = 0_usize;
     let reading = async {

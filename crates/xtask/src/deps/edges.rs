@@ -44,7 +44,12 @@ const SIBLINGS: &[(&str, &Grants)] = &[
     ),
     (
         "sidetrail-cli",
-        &[("sidetrail-record", Always), ("sidetrail-wire", Always), ("sidetrail-archive", Always)],
+        &[
+            ("sidetrail-record", Always),
+            ("sidetrail-wire", Always),
+            ("sidetrail-archive", Always),
+            ("sidetrail-api", Always),
+        ],
     ),
     (
         "sidetrail-tests",

@@ -1,0 +1,53 @@
+//! Event history, in the configuration.
+
+use std::path::PathBuf;
+
+use jiff::SignedDuration;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{ConfigError, wrong};
+
+/// How often buckets may be looked at.
+const INTERVALS: (SignedDuration, SignedDuration) =
+    (SignedDuration::from_millis(100), SignedDuration::from_hours(1));
+/// The shortest window.
+const MIN_WINDOW: SignedDuration = SignedDuration::from_hours(1);
+
+/// Event history: what `LookupEvents` answers from.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct History {
+    /// Directory of the index: some 250 bytes an event. It is a cache, made again from the bucket whenever it is gone.
+    /// Without it the index is in a temporary directory, and made at each start.
+    pub cache: Option<PathBuf>,
+    /// How far back events can be looked up: `90d`, as CloudTrail has it, or longer where old records were imported.
+    #[schemars(with = "String")]
+    pub window: SignedDuration,
+    /// How often to look for new log files, e.g. `2s`.
+    #[schemars(with = "String")]
+    pub interval: SignedDuration,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            cache: None,
+            window: SignedDuration::from_hours(90 * 24),
+            interval: SignedDuration::from_secs(2),
+        }
+    }
+}
+
+impl History {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.window < MIN_WINDOW {
+            return wrong("history.window", format!("is {:#}, the shortest is 1h", self.window));
+        }
+        let (min, max) = INTERVALS;
+        if (min..=max).contains(&self.interval) {
+            return Ok(());
+        }
+        wrong("history.interval", format!("is {:#}, allowed are 100ms to 1h", self.interval))
+    }
+}
