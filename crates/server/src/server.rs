@@ -129,6 +129,9 @@ impl Server {
             recorder.shutdown(deadline).await;
         }
         self.end.cancel();
+        let context = Arc::clone(&self.context);
+        // Its threads wait for requests that run here.
+        let _ = tokio::task::spawn_blocking(move || context.kept.history.end()).await;
         ended
     }
 }

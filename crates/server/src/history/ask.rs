@@ -79,9 +79,10 @@ impl Asked {
                 format_args!("has {} conditions, of at most {MAX_CONDITIONS}", read.len()),
             ));
         }
-        let regions: Vec<String> = match chosen.is_empty() {
-            true => regions.iter().map(|region| (*region).to_owned()).collect(),
-            false => chosen.clone(),
+        let regions: Vec<String> = if chosen.is_empty() {
+            regions.iter().map(|region| (*region).to_owned()).collect()
+        } else {
+            chosen.clone()
         };
         // Everything but the size of a page and the place must stay the same.
         let same = QueryEventsInput { limit: None, next: None, ..input.clone() };

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::key::Seconds;
-use super::segment::FileId;
+use super::segment::{FileId, Source};
+use sidetrail_archive::hash::Sha256;
 
 /// Log files that are known. What is older than the newest so many is not in history, which then says so.
 pub(super) const MAX_FILES: usize = 1 << 20;
@@ -24,7 +25,10 @@ enum Standing {
 #[derive(Clone, Copy, Debug)]
 struct Known {
     standing: Standing,
-    verified: bool,
+    /// What it holds, if it has events.
+    content: Option<[u8; 8]>,
+    /// What a digest says that it holds.
+    digested: Option<[u8; 8]>,
 }
 
 /// The log files that are known, and those that are still to be read.
@@ -33,8 +37,8 @@ pub(super) struct Files {
     known: HashMap<FileId, Known>,
     /// Of those that are to be read, how many were delivered when.
     pending: BTreeMap<Seconds, u32>,
-    /// What was verified before it was known.
-    verified_ahead: HashSet<FileId>,
+    /// What digests say of files that are not known yet.
+    digested_ahead: HashMap<FileId, [u8; 8]>,
     faults: Vec<(String, String)>,
     faulty: u64,
 }
@@ -50,8 +54,9 @@ impl Files {
         self.known.get(&file).is_some_and(|known| known.standing == Standing::Indexed)
     }
 
+    /// Whether a digest covers what a file holds.
     pub(super) fn is_verified(&self, file: FileId) -> bool {
-        self.known.get(&file).is_some_and(|known| known.verified)
+        self.known.get(&file).is_some_and(|known| known.digested.is_some() && known.digested == known.content)
     }
 
     /// A file has been indexed.
@@ -69,17 +74,27 @@ impl Files {
     }
 
     fn put(&mut self, file: FileId, standing: Standing) {
-        let verified =
-            self.verified_ahead.remove(&file) || self.known.get(&file).is_some_and(|known| known.verified);
-        self.known.insert(file, Known { standing, verified });
+        let before = self.known.get(&file);
+        let content = before.and_then(|known| known.content);
+        let digested = before.and_then(|known| known.digested).or(self.digested_ahead.remove(&file));
+        self.known.insert(file, Known { standing, content, digested });
     }
 
-    /// A digest that was checked covers a file.
-    pub(super) fn verify(&mut self, file: FileId) {
+    /// A file has been indexed, and had events.
+    pub(super) fn fill(&mut self, source: Source) {
+        self.index(source.id);
+        if let Some(known) = self.known.get_mut(&source.id) {
+            known.content = Some(source.content);
+        }
+    }
+
+    /// A digest that was checked says what a file holds.
+    pub(super) fn digest(&mut self, file: FileId, content: Sha256) {
+        let content = Source::beginning(content);
         match self.known.get_mut(&file) {
-            Some(known) => known.verified = true,
-            None if self.verified_ahead.len() < MAX_FILES => {
-                self.verified_ahead.insert(file);
+            Some(known) => known.digested = Some(content),
+            None if self.digested_ahead.len() < MAX_FILES => {
+                self.digested_ahead.insert(file, content);
             }
             None => {}
         }
@@ -148,9 +163,10 @@ mod tests {
     #[test]
     fn files_are_shown_while_they_are_there_and_sound() {
         let [one, other] = ["1", "2"].map(|key| FileId::new("b", key));
+        let content = Sha256::of(b"content");
         let mut files = Files::default();
-        files.verify(one);
-        files.index(one);
+        files.digest(one, content);
+        files.fill(Source::new(one, content));
         files.fault(other, "key".into(), "reason".into());
         assert!(files.shows(one) && files.is_verified(one));
         assert!(files.knows(other) && !files.shows(other) && files.faulty().0 == 1);
@@ -160,6 +176,18 @@ mod tests {
         assert!(files.shows(one) && files.is_verified(one) && files.len() == 2);
         files.forget_faults();
         assert!(!files.knows(other) && files.faulty().1.is_empty());
+    }
+
+    #[test]
+    fn a_digest_of_other_content_verifies_nothing() {
+        let file = FileId::new("b", "1");
+        let mut files = Files::default();
+        files.fill(Source::new(file, Sha256::of(b"content")));
+        assert!(!files.is_verified(file));
+        files.digest(file, Sha256::of(b"other"));
+        assert!(!files.is_verified(file));
+        files.digest(file, Sha256::of(b"content"));
+        assert!(files.is_verified(file));
     }
 
     #[test]

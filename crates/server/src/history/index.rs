@@ -11,7 +11,7 @@ use super::catalog::Cache;
 use super::event::{Class, Event};
 use super::fetch::Fetched;
 use super::key::{Key, Seconds};
-use super::segment::{Builder, FileId, Partition};
+use super::segment::{Builder, FileId, Partition, Source};
 
 /// Events after which the first segments are finished, so that the newest are there soon; then twice as many, and so on.
 const FIRST: usize = 1 << 14;
@@ -45,6 +45,8 @@ pub(super) struct Finished {
     pub(super) segments: Vec<u64>,
     /// Its files, and when they were delivered.
     pub(super) files: Vec<(FileId, Seconds)>,
+    /// Those with events, and what they hold.
+    pub(super) sources: Vec<Source>,
     /// Those that no segment names.
     pub(super) empty: Vec<FileId>,
     /// The keys of its events.
@@ -74,6 +76,7 @@ impl Batch {
             let wrong = |error| IndexError::Content(chain(&error));
             let mut content = std::mem::take(&mut self.content);
             inflate(stored, entry.content_size, &mut content).map_err(wrong)?;
+            let source = Source::new(file, entry.content_sha256);
             let partitions = Class::ALL.map(|class| Partition {
                 account: place.home.account.as_str().to_owned(),
                 region: place.region.as_str().to_owned(),
@@ -84,7 +87,7 @@ impl Batch {
                 let key = event.key(delivered);
                 let class = event.class();
                 let partition = partitions.iter().find(|partition| partition.class == class);
-                match partition.map(|partition| self.push(cache, partition, &event, key, file)) {
+                match partition.map(|partition| self.push(cache, partition, &event, key, source)) {
                     None | Some(Ok(())) => ControlFlow::Continue(()),
                     Some(Err(error)) => ControlFlow::Break(error),
                 }
@@ -111,7 +114,7 @@ impl Batch {
         partition: &Partition,
         event: &Event<'_>,
         key: Key,
-        file: FileId,
+        file: Source,
     ) -> io::Result<()> {
         self.events += 1;
         if let Some((_, builder)) = self.builders.get_mut(partition) {
@@ -145,8 +148,9 @@ impl Batch {
             .files
             .iter()
             .map(|(file, _)| *file)
-            .filter(|file| named.binary_search(file).is_err())
+            .filter(|file| named.binary_search_by_key(file, |source| source.id).is_err())
             .collect();
+        finished.sources = named;
         self.events = 0;
         self.target = (self.target * 2).min(MAX);
         Ok(finished)

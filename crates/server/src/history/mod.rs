@@ -13,7 +13,7 @@
 //! An answer is right from the start. While log files are still to be read, a query waits for those that may hold what
 //! it asks for, which are mostly the newest and read first; what it waited for in vain it says.
 //!
-//! Memory does not grow with history, but for 24 bytes a log file and some four bytes an event; see "History" in
+//! Memory does not grow with history, but for some 50 bytes a log file and some four bytes an event; see "History" in
 //! `crates/ARCHITECTURE.md` for all bounds.
 
 mod ask;
@@ -36,7 +36,7 @@ mod shared;
 mod term;
 mod words;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -72,7 +72,7 @@ const MERGE_EVERY: Duration = Duration::from_secs(2);
 pub struct History {
     shared: Arc<Shared>,
     queries: Arc<Semaphore>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// How far an event is proved.
@@ -179,6 +179,7 @@ impl History {
             start("history", Box::new(move || follower.run()))?,
             start("history-merge", Box::new(move || merge(&merger)))?,
         ];
+        let threads = Mutex::new(threads);
         Ok(Self { shared, queries: Arc::new(Semaphore::new(MAX_QUERIES)), threads })
     }
 
@@ -278,6 +279,15 @@ impl History {
         self.shared.tell();
     }
 
+    /// Ends what follows the buckets, and waits for it: while the runtime is still there.
+    pub fn end(&self) {
+        self.shared.end();
+        for thread in lock(&self.threads).drain(..) {
+            // One that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+
     /// How history stands.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -311,11 +321,7 @@ impl History {
 
 impl Drop for History {
     fn drop(&mut self) {
-        self.shared.end();
-        for thread in self.threads.drain(..) {
-            // One that panicked has said so.
-            let _ = thread.join();
-        }
+        self.end();
     }
 }
 

@@ -141,7 +141,7 @@ impl Condition {
 impl Query {
     /// Whether it looks into a part of history.
     #[must_use]
-    pub fn covers(&self, Partition { account, region, class }: &Partition) -> bool {
+    pub(crate) fn covers(&self, Partition { account, region, class }: &Partition) -> bool {
         (self.accounts.is_empty() || self.accounts.contains(account))
             && (self.regions.is_empty() || self.regions.contains(region))
             && (self.classes.is_empty() || self.classes.contains(class))

@@ -56,6 +56,8 @@ pub(super) struct Shared {
     empty: Mutex<Vec<FileId>>,
     pub(super) files: RwLock<Files>,
     pub(super) live: Mutex<Live>,
+    /// Held by who merges: nobody else takes segments out.
+    merging: Mutex<()>,
     /// Whether all that was there at the start has been read.
     caught_up: AtomicBool,
     listed: AtomicBool,
@@ -76,8 +78,8 @@ impl Shared {
         (cache, segments, empty): (Cache, Vec<Arc<Segment>>, Vec<FileId>),
     ) -> Self {
         let mut files = Files::default();
-        let known = segments.iter().flat_map(|segment| segment.files()).chain(&empty);
-        known.for_each(|file| files.index(*file));
+        segments.iter().flat_map(|segment| segment.files()).for_each(|source| files.fill(*source));
+        empty.iter().for_each(|file| files.index(*file));
         Self {
             settings,
             cache,
@@ -86,6 +88,7 @@ impl Shared {
             empty: Mutex::new(empty),
             files: RwLock::new(files),
             live: Mutex::default(),
+            merging: Mutex::default(),
             caught_up: AtomicBool::new(false),
             listed: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
@@ -172,6 +175,7 @@ impl Shared {
             files.index(file);
             files.done(delivered);
         }
+        finished.sources.into_iter().for_each(|source| files.fill(source));
         drop(files);
         lock(&self.live).sealed(finished.keys);
         self.tell();
@@ -202,6 +206,7 @@ impl Shared {
 
     /// Merges what is worth it; whether there may be more.
     pub(super) fn merge_once(&self) -> Result<bool, Damaged> {
+        let _one = lock(&self.merging);
         let Some(chosen) = merging::next(&self.segments()) else { return Ok(false) };
         let (id, path) = self.cache.new_segment();
         let began = Instant::now();
@@ -214,10 +219,11 @@ impl Shared {
 
     /// Lets go of segments of which nothing is shown: they are older than the window, or their files are gone.
     pub(super) fn retire(&self, horizon: Seconds) -> Result<(), Damaged> {
+        let _one = lock(&self.merging);
         let files = self.files();
         let segments = self.segments();
         let useless = |segment: &&Arc<Segment>| {
-            segment.newest().at() < horizon || !segment.files().iter().any(|file| files.shows(*file))
+            segment.newest().at() < horizon || !segment.files().iter().any(|source| files.shows(source.id))
         };
         let useless: Vec<_> = segments.iter().filter(useless).cloned().collect();
         drop(files);
@@ -239,6 +245,7 @@ impl Shared {
         if !self.damaged.load(Ordering::Acquire) {
             return Ok(false);
         }
+        let _one = lock(&self.merging);
         lock(&self.empty).clear();
         let all = self.segments();
         self.replace(&all, None)?;
@@ -270,8 +277,8 @@ impl Shared {
     /// Waits so long, or until there is a reason not to; whether to go on.
     pub(super) fn pause(&self, time: Duration) -> bool {
         let ended = lock(&self.ended);
-        if *ended || self.is_damaged() {
-            return !*ended;
+        if *ended {
+            return false;
         }
         let (ended, _) = self.wake.wait_timeout(ended, time).unwrap_or_else(PoisonError::into_inner);
         !*ended

@@ -221,11 +221,11 @@ mod tests {
             .replace("}]", r#"},{"AttributeKey":"EventId","AttributeValue":"b"}]"#);
         for (input, code) in [
             (two.as_str(), Code::InvalidLookupAttributes),
-            (&attribute("Region", "a"), Code::InvalidLookupAttributes),
-            (&attribute("EventName", ""), Code::InvalidLookupAttributes),
-            (&attribute("ReadOnly", "yes"), Code::InvalidLookupAttributes),
-            (&long("x", 2001), Code::InvalidLookupAttributes),
-            (&long("_", 1001), Code::InvalidLookupAttributes),
+            (&*attribute("Region", "a"), Code::InvalidLookupAttributes),
+            (&*attribute("EventName", ""), Code::InvalidLookupAttributes),
+            (&*attribute("ReadOnly", "yes"), Code::InvalidLookupAttributes),
+            (&*long("x", 2001), Code::InvalidLookupAttributes),
+            (&*long("_", 1001), Code::InvalidLookupAttributes),
             (r#"{"StartTime":2,"EndTime":1}"#, Code::InvalidTimeRange),
             (r#"{"MaxResults":0}"#, Code::InvalidMaxResults),
             (r#"{"MaxResults":51}"#, Code::InvalidMaxResults),

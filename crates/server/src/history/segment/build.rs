@@ -8,7 +8,7 @@ use super::intern::Interner;
 use super::pages::PageWriter;
 use super::records::{Place, RecordWriter};
 use super::rows::Row;
-use super::{FileId, Partition, Tail};
+use super::{Partition, Source, Tail};
 use crate::history::event::Event;
 use crate::history::key::Key;
 
@@ -23,7 +23,7 @@ pub(crate) struct Builder {
     writer: PageWriter,
     records: RecordWriter,
     partition: Partition,
-    files: Vec<FileId>,
+    files: Vec<Source>,
     events: Vec<(Key, u32, Place)>,
     terms: Interner,
     /// The numbers of the terms of all events, and where those of each end.
@@ -51,11 +51,11 @@ impl Builder {
         })
     }
 
-    /// Adds an event of the file with this id.
+    /// Adds an event of a file.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub(crate) fn push(&mut self, event: &Event<'_>, key: Key, file: FileId) -> io::Result<()> {
+    pub(crate) fn push(&mut self, event: &Event<'_>, key: Key, file: Source) -> io::Result<()> {
         if self.files.last() != Some(&file) {
             self.files.push(file);
         }
@@ -88,7 +88,7 @@ impl Builder {
     }
 
     /// The files that its events are from; some may repeat.
-    pub(crate) fn files(&self) -> &[FileId] {
+    pub(crate) fn files(&self) -> &[Source] {
         &self.files
     }
 

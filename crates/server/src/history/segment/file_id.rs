@@ -1,4 +1,4 @@
-//! The names of log files in the index.
+//! Log files, as the index knows them.
 
 use std::fmt;
 
@@ -18,6 +18,38 @@ impl FileId {
     #[must_use]
     pub(crate) fn new(bucket: &str, manifest: &str) -> Self {
         Self(array(&Sha256::of(format!("{bucket}\n{manifest}").as_bytes()).as_bytes()[..Self::SIZE]))
+    }
+}
+
+/// A log file with events: which one, and the beginning of its content's hash, by which a digest covers it or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Source {
+    pub(crate) id: FileId,
+    pub(crate) content: [u8; Source::CONTENT],
+}
+
+impl Source {
+    pub(super) const SIZE: usize = FileId::SIZE + Self::CONTENT;
+    const CONTENT: usize = 8;
+
+    pub(crate) fn new(id: FileId, content: Sha256) -> Self {
+        Self { id, content: Self::beginning(content) }
+    }
+
+    /// What is kept of a content's hash.
+    pub(crate) fn beginning(content: Sha256) -> [u8; Self::CONTENT] {
+        array(&content.as_bytes()[..Self::CONTENT])
+    }
+
+    pub(super) fn to_bytes(self) -> [u8; Self::SIZE] {
+        let mut bytes = [0; Self::SIZE];
+        bytes[..FileId::SIZE].copy_from_slice(&self.id.0);
+        bytes[FileId::SIZE..].copy_from_slice(&self.content);
+        bytes
+    }
+
+    pub(super) fn read(bytes: &[u8]) -> Self {
+        Self { id: FileId(array(&bytes[..FileId::SIZE])), content: array(&bytes[FileId::SIZE..Self::SIZE]) }
     }
 }
 

@@ -5,7 +5,7 @@
 //! records  = block*                ; `records`
 //! rows     = row*                  ; `rows`: newest first; their numbers are ordinals
 //! terms    = (list* block)*        ; `dictionary`, `postings`
-//! files    = 16 bytes*             ; which log files the events are from
+//! files    = 24 bytes*             ; which log files the events are from, and what they hold
 //! samples  = 20 bytes*             ; the key of every 256th row
 //! index    = of the dictionary
 //! tail     = JSON · its length u32
@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::build::Builder;
 pub(crate) use self::cursor::Cursor;
 use self::dictionary::Dictionary;
-pub(crate) use self::file_id::FileId;
+pub(crate) use self::file_id::{FileId, Source};
 pub(crate) use self::merge::merge;
 pub use self::pages::Damaged;
 pub(crate) use self::pages::PageCache;
@@ -86,9 +86,9 @@ impl Tail {
     }
 
     /// Writes what follows the terms.
-    fn write(mut self, writer: &mut PageWriter, files: &[FileId], index: &[u8]) -> io::Result<()> {
+    fn write(mut self, writer: &mut PageWriter, files: &[Source], index: &[u8]) -> io::Result<()> {
         self.files = writer.position();
-        files.iter().try_for_each(|file| writer.write(&file.0))?;
+        files.iter().try_for_each(|file| writer.write(&file.to_bytes()))?;
         self.samples = writer.position();
         writer.write(&self.sampled)?;
         self.index = writer.position();
@@ -109,7 +109,7 @@ pub(crate) struct Segment {
     records: u64,
     rows: Rows,
     dictionary: Dictionary,
-    files: Vec<FileId>,
+    files: Vec<Source>,
     newest: Key,
     oldest: Key,
 }
@@ -137,7 +137,7 @@ impl Segment {
             return Err(Damaged::Content("a segment is of another version"));
         }
         let files = read(tail.files, tail.samples)?;
-        let files: Vec<_> = files.chunks_exact(FileId::SIZE).map(|id| FileId(array(id))).collect();
+        let files: Vec<_> = files.chunks_exact(Source::SIZE).map(Source::read).collect();
         let samples = read(tail.samples, tail.index)?;
         let samples: Vec<_> = samples.chunks_exact(Key::SIZE).map(|key| Key::from(array(key))).collect();
         let dictionary = Dictionary::read(&read(tail.index, start)?)?;
@@ -182,7 +182,7 @@ impl Segment {
 
     /// The files that its events are from; some may repeat.
     #[must_use]
-    pub(crate) fn files(&self) -> &[FileId] {
+    pub(crate) fn files(&self) -> &[Source] {
         &self.files
     }
 
@@ -195,7 +195,7 @@ impl Segment {
     /// Bytes in memory, about.
     #[must_use]
     pub(crate) fn memory(&self) -> usize {
-        self.rows.memory() + self.dictionary.memory() + self.files.len() * FileId::SIZE
+        self.rows.memory() + self.dictionary.memory() + self.files.len() * Source::SIZE
     }
 
     /// The key of an event, and the file that it is from.
@@ -205,7 +205,7 @@ impl Segment {
     pub(crate) fn event(&self, ordinal: u32) -> Result<(Key, FileId), Damaged> {
         let row = self.rows.get(&self.pages, ordinal)?;
         let file = self.files.get(row.file as usize).ok_or(Damaged::Content("an event is of no file"))?;
-        Ok((row.key, *file))
+        Ok((row.key, file.id))
     }
 
     /// The first event with a key of at most `key`; one after the last if there is none.

@@ -8,6 +8,10 @@ fn partition() -> Partition {
     Partition { account: "123456789012".into(), region: "eu-central-1".into(), class: Class::Management }
 }
 
+fn source(manifest: &str) -> Source {
+    Source::new(FileId::new("bucket", manifest), sidetrail_archive::hash::Sha256::of(manifest.as_bytes()))
+}
+
 fn record(at: u32, name: &str) -> String {
     format!(
         r#"{{"eventTime":"{}","eventName":"{name}","eventID":"e-{at}-{name}","requestParameters":{{"n":"w{}"}}}}"#,
@@ -16,7 +20,7 @@ fn record(at: u32, name: &str) -> String {
     )
 }
 
-fn build(path: &std::path::Path, records: &[String], file: FileId) -> Segment {
+fn build(path: &std::path::Path, records: &[String], file: Source) -> Segment {
     let mut builder = Builder::create(path, partition()).unwrap();
     for record in records {
         let event = Event::read(record);
@@ -37,12 +41,12 @@ fn all(segment: &Segment) -> Vec<String> {
 #[test]
 fn events_come_newest_first_and_to_the_byte() {
     let directory = tempfile::tempdir().unwrap();
-    let file = FileId::new("bucket", "manifest");
+    let file = source("manifest");
     let mut records: Vec<_> = (0..2000).map(|at| record(at * 37 % 5000, "A")).collect();
     let segment = build(&directory.path().join("a"), &records, file);
     records.sort_by_key(|record| std::cmp::Reverse(Event::read(record).key(Seconds(0))));
     assert_eq!(all(&segment), records);
-    assert_eq!(segment.event(0).unwrap(), (segment.newest(), file));
+    assert_eq!(segment.event(0).unwrap(), (segment.newest(), file.id));
     assert_eq!(segment.files(), [file]);
     for at in [0, 17, 4999, 6000] {
         let bound = Key::last_of(Seconds(at));
@@ -56,7 +60,7 @@ fn events_come_newest_first_and_to_the_byte() {
 fn merged_segments_are_as_if_built_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
-    let (one, other) = (FileId::new("b", "1"), FileId::new("b", "2"));
+    let (one, other) = (source("1"), source("2"));
     let first: Vec<_> = (0..500).map(|at| record(at * 3, "A")).collect();
     let second: Vec<_> = (0..700).map(|at| record(at * 2, if at % 2 == 0 { "A" } else { "B" })).collect();
     let parts = [build(&path("1"), &first, one), build(&path("2"), &second, other)].map(std::sync::Arc::new);
@@ -77,7 +81,7 @@ fn merged_segments_are_as_if_built_at_once() {
         };
         assert_eq!(walk(&merged), walk(&whole));
     }
-    let from_second = (0..merged.count()).filter(|at| merged.event(*at).unwrap().1 == other).count();
+    let from_second = (0..merged.count()).filter(|at| merged.event(*at).unwrap().1 == other.id).count();
     assert_eq!(from_second, 700);
 }
 
@@ -86,7 +90,7 @@ fn damage_is_an_error_wherever_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a");
     let records: Vec<_> = (0..300).map(|at| record(at, "A")).collect();
-    build(&path, &records, FileId::new("b", "1"));
+    build(&path, &records, source("1"));
     let good = std::fs::read(&path).unwrap();
     let read = |bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();
