@@ -83,7 +83,6 @@ pub(crate) struct Facts {
     pub(crate) kind: String,
     pub(crate) resource: String,
     pub(crate) read_only: bool,
-    pub(crate) management: bool,
 }
 
 /// The facts of a record, and the record.
@@ -116,7 +115,6 @@ pub(crate) fn record(number: u64, at: Timestamp, text: &mut String) -> Facts {
         kind: format!("AWS::{service}::{noun}"),
         resource: format!("{resource}"),
         read_only,
-        management,
     };
     let Facts { id, name, source, user, key, kind, resource, .. } = &facts;
     text.clear();

@@ -199,7 +199,7 @@ fn look_ups(events: u64, values: u64, end: Timestamp) -> Vec<LookUp> {
     let mut text = String::new();
     for number in 0..values {
         let of = (number * 7_919_777 + 13) % events;
-        let Facts { id, name, source, user, key, kind, resource, read_only, management: _ } =
+        let Facts { id, name, source, user, key, kind, resource, read_only } =
             generate::record(of, generate::time(of, events, end), &mut text);
         let absent = number % 10 == 9;
         let mut push = |field: Field, value: String, column: &str| {

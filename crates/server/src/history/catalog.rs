@@ -44,6 +44,14 @@ struct Stored {
     empty: Vec<FileId>,
 }
 
+/// What is in the directory.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    pub(super) segments: Vec<Arc<Segment>>,
+    /// Log files of which no event is in a segment.
+    pub(super) empty: Vec<FileId>,
+}
+
 /// The cache directory, locked.
 #[derive(Debug)]
 pub(super) struct Cache {
@@ -55,7 +63,7 @@ pub(super) struct Cache {
 
 impl Cache {
     /// Opens the directory, which is made if it is not there, with what can be read of it.
-    pub(super) fn open(directory: &Path) -> Result<(Self, Vec<Arc<Segment>>, Vec<FileId>), CacheError> {
+    pub(super) fn open(directory: &Path) -> Result<(Self, Contents), CacheError> {
         let wrong = |source| CacheError::Directory { path: directory.to_owned(), source };
         fs::create_dir_all(directory).map_err(wrong)?;
         let lock = File::create(directory.join(LOCK)).map_err(wrong)?;
@@ -70,23 +78,22 @@ impl Cache {
             next: AtomicU64::new(1),
             _lock: lock,
         };
-        let (segments, empty) = match cache.read() {
-            Ok(Some(read)) => read,
-            Ok(None) => (Vec::new(), Vec::new()),
+        let contents = match cache.read() {
+            Ok(contents) => contents,
             Err(error) => {
                 tracing::warn!(error = %crate::chain(&error), "the cache of history is thrown away");
                 cache.pages.clear();
-                (Vec::new(), Vec::new())
+                Contents::default()
             }
         };
-        cache.sweep(&segments).map_err(wrong)?;
-        Ok((cache, segments, empty))
+        cache.sweep(&contents.segments).map_err(wrong)?;
+        Ok((cache, contents))
     }
 
-    fn read(&self) -> Result<Option<(Vec<Arc<Segment>>, Vec<FileId>)>, Damaged> {
+    fn read(&self) -> Result<Contents, Damaged> {
         let text = match fs::read(self.directory.join(CATALOG)) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contents::default()),
             Err(error) => return Err(error.into()),
         };
         let stored: Stored =
@@ -98,7 +105,7 @@ impl Cache {
         self.next.store(last + 1, Ordering::Relaxed);
         let open = |id: &u64| Segment::open(&self.path(*id), *id, self.pages.clone()).map(Arc::new);
         let segments = stored.segments.iter().map(open).collect::<Result<_, _>>()?;
-        Ok(Some((segments, stored.empty)))
+        Ok(Contents { segments, empty: stored.empty })
     }
 
     /// Removes segments that do not count: of a merge that was cut off, or of a cache that was thrown away.

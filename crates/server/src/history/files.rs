@@ -41,6 +41,8 @@ pub(super) struct Files {
     digested_ahead: HashMap<FileId, [u8; 8]>,
     faults: Vec<(String, String)>,
     faulty: u64,
+    /// Digests that were looked at, whatever came of it.
+    pub(super) digests: u64,
 }
 
 impl Files {

@@ -12,6 +12,7 @@ use sidetrail_archive::causes::chain;
 use sidetrail_archive::store::Store;
 use tokio::runtime::Handle;
 
+use super::digests::Digests;
 use super::fetch::{Fault, Fetched, Keys, fetch};
 use super::files::MAX_FILES;
 use super::index::{Batch, IndexError};
@@ -35,6 +36,10 @@ const DAY_EVERY: Duration = Duration::from_secs(60);
 const ALL_EVERY: Duration = Duration::from_secs(3600);
 /// After how many looks accounts, regions and prefixes are looked for.
 const GROUNDS_EVERY: u32 = 5;
+/// How often to look for digests, which come once an hour.
+const DIGESTS_EVERY: Duration = Duration::from_secs(30);
+/// Digests of so long ago are looked for: after an outage they come one by one.
+const DIGESTS_LATE: SignedDuration = SignedDuration::from_hours(48);
 /// How long to wait after the store failed.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -56,6 +61,8 @@ pub(super) struct Follower {
     stores: Vec<Arc<Store>>,
     grounds: Vec<Vec<Ground>>,
     keys: Keys,
+    digests: Digests,
+    looked_for_digests: Option<Instant>,
     handle: Handle,
     looked_for_grounds: Option<Instant>,
     listed_day: Option<Instant>,
@@ -71,6 +78,8 @@ impl Follower {
             grounds: Vec::new(),
             stores: Vec::new(),
             keys: Keys::default(),
+            digests: Digests::default(),
+            looked_for_digests: None,
             handle,
             looked_for_grounds: None,
             listed_day: None,
@@ -145,6 +154,20 @@ impl Follower {
             self.listed_day = listed;
         }
         lock(&self.shared.live).expire(Instant::now());
+        if all || due(self.looked_for_digests, DIGESTS_EVERY) {
+            let late = now.saturating_sub(DIGESTS_LATE).unwrap_or(horizon);
+            self.look_for_digests(if all { horizon } else { late })?;
+        }
+        Ok(())
+    }
+
+    fn look_for_digests(&mut self, from: Timestamp) -> Result<(), String> {
+        for (store, grounds) in self.stores.iter().zip(&self.grounds) {
+            for ground in grounds {
+                self.handle.block_on(self.digests.look(&self.shared, store, ground, from))?;
+            }
+        }
+        self.looked_for_digests = Some(Instant::now());
         Ok(())
     }
 

@@ -18,6 +18,7 @@
 
 mod ask;
 mod catalog;
+mod digests;
 mod event;
 mod fetch;
 mod files;
@@ -147,10 +148,14 @@ pub struct Status {
     pub events: u64,
     /// Segments of the index.
     pub segments: usize,
+    /// Bytes of memory that the segments take, beside pages.
+    pub memory: usize,
     /// Log files that are known.
     pub files: usize,
     /// Log files that are to be read.
     pub pending: u64,
+    /// Digests that were looked at.
+    pub digests: u64,
     /// Live events.
     pub live: usize,
     /// Log files that are left out.
@@ -166,8 +171,8 @@ impl History {
     /// # Errors
     /// If the cache directory cannot be used.
     pub fn start(settings: Settings, stores: Vec<Arc<Store>>, handle: Handle) -> Result<Self, CacheError> {
-        let opened = Cache::open(&settings.cache)?;
-        let shared = Arc::new(Shared::new(settings, opened));
+        let (cache, contents) = Cache::open(&settings.cache)?;
+        let shared = Arc::new(Shared::new(settings, cache, contents));
         stores.into_iter().for_each(|store| shared.add(store));
         let follower = follow::Follower::new(Arc::clone(&shared), handle);
         let merger = Arc::clone(&shared);
@@ -298,8 +303,10 @@ impl History {
             complete: self.shared.is_caught_up(),
             events: segments.iter().map(|segment| u64::from(segment.count())).sum(),
             segments: segments.len(),
+            memory: segments.iter().map(|segment| segment.memory()).sum(),
             files: files.len(),
             pending: files.pending(),
+            digests: files.digests,
             live: lock(&self.shared.live).len(),
             faulty,
             faults: faults.to_vec(),

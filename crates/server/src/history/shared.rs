@@ -9,7 +9,7 @@ use sidetrail_archive::causes::chain;
 use sidetrail_archive::store::Store;
 use tokio::sync::watch;
 
-use super::catalog::Cache;
+use super::catalog::{Cache, Contents};
 use super::files::Files;
 use super::index::Finished;
 use super::key::Seconds;
@@ -73,10 +73,8 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(super) fn new(
-        settings: Settings,
-        (cache, segments, empty): (Cache, Vec<Arc<Segment>>, Vec<FileId>),
-    ) -> Self {
+    pub(super) fn new(settings: Settings, cache: Cache, contents: Contents) -> Self {
+        let Contents { segments, empty } = contents;
         let mut files = Files::default();
         segments.iter().flat_map(|segment| segment.files()).for_each(|source| files.fill(*source));
         empty.iter().for_each(|file| files.index(*file));

@@ -2,11 +2,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use bytes::Bytes;
+use jiff::SignedDuration;
 use proptest::prelude::*;
-use sidetrail_archive::key::{Account, Home, Id, Region, Trail};
-use sidetrail_archive::log::LogWriter;
+use sidetrail_archive::digest::{Digest, LoggedFile, PublishedDigestKey};
+use sidetrail_archive::hash::Sha256;
+use sidetrail_archive::key::{Account, DigestKey, Home, Id, ManifestKey, Region, Second, Trail};
+use sidetrail_archive::log::{LogWriter, content_digest};
 use sidetrail_archive::manifest::{Chain, Manifest, PublishedKey, Source};
-use sidetrail_archive::sign::Ed25519Signer;
+use sidetrail_archive::sign::{DigestSigner, Ed25519Signer, RsaSigner};
 
 use super::*;
 
@@ -165,6 +168,74 @@ async fn live_events_are_there_at_once_and_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_sound_digest_covers_is_verified() {
+    let mut bucket = Bucket::new();
+    let now = Timestamp::now();
+    let account = "123456789012";
+    let (covered, other) = (record(1, "A", ""), record(2, "B", ""));
+    let first = bucket.deliver(account, "r-1", now, std::slice::from_ref(&covered)).await;
+    bucket.deliver(account, "r-1", now, &[other]).await;
+
+    let key = include_str!("../../../archive/testdata/digest/key-a.pem");
+    let signer = RsaSigner::from_pem(key).unwrap();
+    let home = Home::new(None, Account::new(account).unwrap());
+    let (start, end) = (now - SignedDuration::from_hours(1), now + SignedDuration::from_hours(1));
+    let (object, bytes) = PublishedDigestKey::seal(home.clone(), &signer, (start, end), None).unwrap();
+    bucket.put(&object.to_string(), bytes).await;
+    let manifest: ManifestKey = first.parse().unwrap();
+    let log = bucket.store.get(&manifest.log().to_string(), 1 << 20).await.unwrap();
+    let (hash, _) = content_digest(&log, 1 << 20).unwrap();
+    let file = |hash| LoggedFile {
+        bucket: "bucket".into(),
+        object: manifest.log(),
+        hash,
+        newest_event_time: None,
+        oldest_event_time: None,
+    };
+    // The other trail's digest has a hash that is not that of the file, and the third a signature of nothing.
+    let region = Region::new("r-1").unwrap();
+    for (count, (trail, hash, sound)) in
+        (1..).zip([("wrong", Sha256::of(b"x"), true), ("forged", hash, false), ("sound", hash, true)])
+    {
+        let object = DigestKey {
+            home: home.clone(),
+            region: region.clone(),
+            trail: Trail::new(trail).unwrap(),
+            home_region: region.clone(),
+            end: Second::of(now),
+            backfill: false,
+        };
+        let digest = Digest {
+            account: home.account.clone(),
+            start: Second::of(start).start(),
+            end: Second::of(now).start(),
+            bucket: "bucket".into(),
+            object: object.clone(),
+            fingerprint: signer.public_key().fingerprint(),
+            newest_event_time: None,
+            oldest_event_time: None,
+            previous: None,
+            log_files: vec![file(hash)],
+            statement: None,
+        };
+        let mut sealed = digest.seal(&signer).unwrap();
+        if !sound {
+            sealed.signature = signer.sign(b"nothing").unwrap();
+        }
+        let cache = tempfile::tempdir().unwrap();
+        bucket.store.put_digest(&object, &sealed).await.unwrap();
+        let history = bucket.history(cache.path());
+        wait_for(&history, 2).await;
+        while history.status().digests < count {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let states: Vec<_> = wait_for(&history, 2).await.into_iter().map(|found| found.state).collect();
+        let expected = if trail == "sound" { State::Verified } else { State::Sealed };
+        assert_eq!(states, [State::Sealed, expected], "{trail}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_log_file_that_was_changed_is_left_out_and_told() {
     let mut bucket = Bucket::new();
     let now = Timestamp::now();
@@ -172,7 +243,7 @@ async fn a_log_file_that_was_changed_is_left_out_and_told() {
     let changed = bucket.deliver("123456789012", "r-1", now, &[record(2, "B", "")]).await;
     let forged = bucket.deliver("123456789012", "r-1", now, &[record(3, "C", "")]).await;
     let log = |manifest: &str| {
-        let key: sidetrail_archive::key::ManifestKey = manifest.parse().unwrap();
+        let key: ManifestKey = manifest.parse().unwrap();
         key.log().to_string()
     };
     let path = |key: &str| bucket.directory.path().join(key);

@@ -11,13 +11,14 @@ use jiff::Timestamp;
 use sidetrail::{Audit, Level, Rule};
 use sidetrail_api::shape::{QUERY_EVENTS_PATH, QueryEventsInput, QueryEventsOutput};
 use sidetrail_api::{Code, Error, Operation, json, sigv4};
+use sidetrail_archive::key::Region;
 
 use super::answer::{answer, refuse};
 use super::receive::read;
 use super::recording;
 use crate::Context;
 use crate::access::Caller;
-use crate::history::{Asked, shown};
+use crate::history::{Asked, Seconds, shown};
 use crate::refusal::Refusal;
 
 /// Whose right it takes, and whose limits there are.
@@ -77,13 +78,13 @@ async fn query(State(context): State<Arc<Context>>, request: Request) -> Respons
 
 async fn find(context: &Context, caller: &Caller, body: &[u8]) -> Result<Vec<u8>, Refusal> {
     let input: QueryEventsInput = json::read(body)?;
-    let regions: Vec<_> = context.config.regions.iter().map(|region| region.as_str()).collect();
+    let regions: Vec<_> = context.config.regions.iter().map(Region::as_str).collect();
     let asked = Asked::read(&input, caller.account.as_str(), &regions)?;
     let history = &context.kept.history;
     let page = history.find(asked.query.clone(), asked.after, asked.limit).await?;
     let output = QueryEventsOutput {
         next: page.next.map(|key| asked.next(key)),
-        missing_before: page.missing_before.map(|at| at.timestamp()),
+        missing_before: page.missing_before.map(Seconds::timestamp),
         events: page
             .events
             .into_iter()

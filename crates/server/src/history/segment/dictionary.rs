@@ -221,7 +221,6 @@ mod tests {
             let mut ordinals = Vec::new();
             postings::read_all(&pages, list, &mut ordinals).unwrap();
             assert_eq!(ordinals, (0..=at as u32 % 3).map(|more| at as u32 + more).collect::<Vec<_>>());
-            assert_eq!(list.count() as usize, ordinals.len());
         }
         for absent in ["", "term-", "term-00001", "term-05999", "zzz"] {
             assert_eq!(dictionary.find(&pages, absent.as_bytes()).unwrap(), None, "{absent}");

@@ -41,7 +41,11 @@ pub enum Damaged {
 
 /// The pages that were read last, shared by all segments.
 #[derive(Clone)]
-pub(crate) struct PageCache(Arc<Cache<(u64, u32), Arc<[u8]>>>);
+pub(crate) struct PageCache(Arc<Cache<PageKey, Page>>);
+
+/// Which file, and which of its pages.
+type PageKey = (u64, u32);
+type Page = Arc<[u8]>;
 
 impl PageCache {
     /// An empty cache.

@@ -27,15 +27,6 @@ pub(super) enum List {
     At { count: u32, offset: u64, length: u32 },
 }
 
-impl List {
-    pub(super) fn count(self) -> u32 {
-        match self {
-            Self::One(_) => 1,
-            Self::At { count, .. } => count,
-        }
-    }
-}
-
 /// Writes a list of more than one ordinal, ascending.
 pub(super) fn write(ordinals: &[u32], into: &mut Vec<u8>) {
     if ordinals.len() <= BLOCK {
