@@ -7,7 +7,6 @@ mod digests;
 mod failures;
 mod gateway;
 mod guarded;
-mod history;
 mod hop;
 mod intents;
 mod matrix;
