@@ -14,13 +14,17 @@
 //! tiles ─▶ prove::Prover ─▶ proof ─▶ merkle::verify_inclusion, verify_consistency
 //! ```
 //!
-//! [`growth`] is what a digest adds, [`publish`] (feature `store`) writes a log, [`stored`] reads one,
-//! [`locate`] finds the leaf of a record.
+//! [`growth`] is what a digest adds, [`publish`] (feature `store`) writes a log
+//! and [`commit`] (too) has digests commit to it, [`stored`] reads one,
+//! [`locate`] finds the leaf of a record, [`audit`] checks a whole log.
 //!
 //! Nothing here is believed because it lies in the bucket: tiles that were changed make proofs that do not verify, and a
 //! checkpoint is what a key signed, whose name is its log's.
 
+pub mod audit;
 pub mod checkpoint;
+#[cfg(feature = "store")]
+pub mod commit;
 pub mod cosignature;
 pub mod growth;
 pub mod locate;

@@ -38,9 +38,11 @@ impl<'a> Stored<'a> {
     }
 
     fn read(&self, object: TreeObject, limit: usize) -> io::Result<Vec<u8>> {
+        let key = self.place.key(object).to_string();
         let mut bytes = Vec::new();
-        let object = self.bucket.open(&self.place.key(object).to_string())?;
-        object.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+        let read = self.bucket.open(&key).and_then(|it| it.take(limit as u64 + 1).read_to_end(&mut bytes));
+        // Whoever asked may not know which object it took.
+        read.map_err(|error| io::Error::new(error.kind(), format!("{key}: {error}")))?;
         Ok(bytes)
     }
 }

@@ -22,9 +22,6 @@ const HASH: usize = 32;
 /// The most bytes of a tile.
 pub const MAX_TILE: usize = WIDTH * HASH;
 
-/// Levels of tiles that trees of fewer than 2^63 leaves have.
-const LEVELS: u8 = 8;
-
 /// The place of a tile in the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tile {
@@ -39,6 +36,9 @@ pub struct Tile {
 pub struct InvalidTile;
 
 impl Tile {
+    /// Levels of tiles that trees of fewer than 2^63 leaves have.
+    pub(crate) const LEVELS: u8 = 8;
+
     /// The tile at `index` of `level` as it is in a tree of `size` leaves, if that has any hash in it.
     #[must_use]
     pub fn of(size: u64, level: u8, index: u64) -> Option<Self> {
@@ -51,7 +51,7 @@ impl Tile {
 
     /// The partial tiles of a tree of `size` leaves, from level 0 on: at most one a level.
     pub fn partial(size: u64) -> impl Iterator<Item = Self> {
-        (0..LEVELS).filter_map(move |level| {
+        (0..Self::LEVELS).filter_map(move |level| {
             let hashes = size.checked_shr(u32::from(level) * HEIGHT)?;
             let width = (hashes % WIDTH as u64) as u16;
             (width > 0).then_some(Self { level, index: hashes / WIDTH as u64, width })
@@ -147,7 +147,7 @@ impl FromStr for Tile {
             }
             let tile = Self { level: level.parse().ok()?, index, width };
             // Printing it again checks every other spelling.
-            let known = tile.level < LEVELS && (1..=WIDTH as u16).contains(&tile.width);
+            let known = tile.level < Self::LEVELS && (1..=WIDTH as u16).contains(&tile.width);
             (known && tile.to_string() == text).then_some(tile)
         };
         parse().ok_or(InvalidTile)

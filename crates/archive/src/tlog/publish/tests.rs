@@ -9,6 +9,7 @@ use crate::key::{Account, Home, Region, Trail, Unique};
 use crate::log::LogWriter;
 use crate::sign::{DigestSigner as _, Ed25519Signer, RsaSigner};
 use crate::source::{Bucket as _, Directory};
+use crate::tlog::audit::{Audit, Fault, Stated};
 use crate::tlog::prove::check_root;
 use crate::tlog::stored::Stored;
 
@@ -47,7 +48,12 @@ impl Bench {
         let end = start + jiff::SignedDuration::from_hours(1);
         let mut growth = self.publisher().resume(self.digests.last()).await.unwrap();
         let mut log_files = Vec::new();
-        for (index, records) in files.iter().enumerate() {
+        // Files in the order of their keys are files in the order of leaves.
+        let unique = |index| Unique::of(crate::key::Id([7; 16]), &trail, number * 100 + index as u64);
+        let key = |index| LogKey::new(home.clone(), region.clone(), start, unique(index));
+        let mut keys: Vec<LogKey> = (0..files.len()).map(key).collect();
+        keys.sort_by_key(ToString::to_string);
+        for (index, (records, key)) in files.iter().zip(keys).enumerate() {
             let mut writer = LogWriter::new().unwrap();
             growth.begin();
             for record in 0..*records {
@@ -57,8 +63,6 @@ impl Bench {
             }
             growth.end(true);
             let file = writer.finish().unwrap();
-            let unique = Unique::of(crate::key::Id([7; 16]), &trail, number * 100 + index as u64);
-            let key = LogKey::new(home.clone(), region.clone(), start, unique);
             self.store.put_create(&key.to_string(), file.bytes.into()).await.unwrap();
             let (bucket, hash) = ("bucket".to_owned(), file.content_sha256);
             log_files.push(LoggedFile {
@@ -69,8 +73,6 @@ impl Bench {
                 oldest_event_time: Some(start),
             });
         }
-        // Files in the order of their keys are files in the order of leaves.
-        log_files.sort_by_key(|file| file.object.to_string());
         let signer = RsaSigner::from_pem(include_str!("../../../testdata/digest/key-a.pem")).unwrap();
         let previous = self.digests.last().map(|previous| {
             let sealed = previous.seal(&signer).unwrap();
@@ -232,4 +234,81 @@ async fn the_newest_checkpoint_does_not_go_back() {
     // A writer that was slow comes with the older one.
     bench.publisher().publish(&bench.digests[0], Some(first)).await.unwrap();
     bench.check();
+}
+
+/// What an audit says of the log, in short.
+fn audited(bench: &Bench, records: bool, seen: Option<Head>) -> Vec<String> {
+    let bucket = Directory::new(bench.directory.path()).unwrap();
+    let state =
+        |digest: &Digest| Stated { digest: digest.object.clone(), tree: tree_of(digest).unwrap().clone() };
+    let states: Vec<Stated> = bench.digests.iter().map(state).collect();
+    let audit = Audit::new(&bucket, Bench::place(), &states, std::num::NonZeroUsize::new(2).unwrap());
+    let mut faults = if records { audit.records() } else { audit.tiles() };
+    faults.extend(seen.and_then(|seen| audit.witnessed(seen)));
+    let short = |fault: Fault| {
+        format!(
+            "{:?} {}",
+            fault.wrong,
+            fault.object.rsplit_once("default/").map_or(&*fault.object, |it| it.1)
+        )
+    };
+    faults.into_iter().map(short).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_audit_finds_what_is_not_what_digests_state() {
+    let mut bench = Bench::new();
+    for files in [&[300][..], &[280, 7], &[], &[5]] {
+        let growth = bench.digest(files).await;
+        bench.publish(Some(growth)).await;
+    }
+    assert_eq!(audited(&bench, false, None), [""; 0]);
+    assert_eq!(audited(&bench, true, None), [""; 0]);
+    let heads: Vec<Head> = bench.digests.iter().map(|digest| tree_of(digest).unwrap().head()).collect();
+    for head in &heads {
+        assert_eq!(audited(&bench, false, Some(*head)), [""; 0]);
+    }
+    let more = Head { size: 1000, ..heads[3] };
+    assert_eq!(audited(&bench, false, Some(more)), ["RolledBack { seen: 1000, size: 592 } checkpoint"]);
+    let other = Head { root: Sha256::of(b"other"), ..heads[1] };
+    assert_eq!(audited(&bench, false, Some(other)), ["Rewritten { seen: 587 } checkpoint"]);
+
+    let log = bench.directory.path().join(Bench::place().to_string());
+    let damage = |name: &str| {
+        let path = log.join(name);
+        let before = fs::read(&path).unwrap();
+        let mut bytes = before.clone();
+        bytes[6] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let faults = audited(&bench, false, None);
+        fs::remove_file(&path).unwrap();
+        let gone = audited(&bench, false, None);
+        fs::write(&path, before).unwrap();
+        (faults, gone)
+    };
+    // A full tile, a partial one of an older digest, and one of the newest, which may be on its way.
+    assert_eq!(
+        damage("tile/0/001"),
+        (vec!["Modified tile/0/001".to_owned()], vec!["Missing tile/0/001".to_owned()])
+    );
+    assert_eq!(damage("tile/0/000").0, ["Modified tile/0/000"]);
+    assert_eq!(
+        damage("tile/0/002.p/75"),
+        (vec!["Modified tile/".to_owned(); 2], vec!["Missing tile/".to_owned(); 2])
+    );
+    assert_eq!(damage("tile/0/002.p/80"), (vec!["Modified tile/".to_owned()], Vec::new()));
+    assert_eq!(damage("checkpoint").0, ["Modified checkpoint"]);
+    assert_eq!(damage("checkpoint").1, ["Missing checkpoint"]);
+    assert_eq!(
+        damage("checkpoints/2026/01/15/20260115T120000Z").0,
+        ["Modified checkpoints/2026/01/15/20260115T120000Z"]
+    );
+
+    // Records that are not the leaves.
+    let file = &bench.digests[1].log_files[1].object;
+    let mut writer = LogWriter::new().unwrap();
+    (0..7).for_each(|_| writer.push(b"{}").unwrap());
+    fs::write(bench.directory.path().join(file.to_string()), writer.finish().unwrap().bytes).unwrap();
+    let faults = audited(&bench, true, None);
+    assert!(matches!(&faults[..], [fault] if fault.starts_with("Contradicts ")), "{faults:?}");
 }
