@@ -3,7 +3,8 @@
 use std::num::NonZeroUsize;
 
 use anyhow::{Context, Result};
-use sidetrail_archive::key::Prefix;
+use sidetrail_archive::digest::Metadata;
+use sidetrail_archive::key::{DigestKey, Prefix};
 use sidetrail_archive::source::Bucket;
 use sidetrail_archive::store::Store;
 use tokio::runtime::{Builder, Runtime};
@@ -40,6 +41,12 @@ impl Location {
     /// To be read from any thread that is not the runtime's own.
     pub(crate) fn bucket(&self) -> Box<dyn Bucket> {
         self.store.bucket(self.runtime.handle().clone())
+    }
+
+    /// The signature of a digest, wherever the store keeps it. It is not believed.
+    pub(crate) fn signature(&self, key: &DigestKey) -> Result<Metadata> {
+        let stored = self.runtime.block_on(self.store.get_digest(key))?;
+        stored.metadata.with_context(|| format!("{key} has no signature"))
     }
 
     /// What the location named beyond the bucket.

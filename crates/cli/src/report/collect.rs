@@ -21,6 +21,7 @@ use super::filter::Event;
 use super::pack::{self, FileEntry, Indexed};
 use crate::compact::compact;
 use crate::find::Found;
+use crate::location::Location;
 use crate::output;
 use crate::print::named;
 use crate::prove::Log;
@@ -63,8 +64,14 @@ pub(super) struct Collected {
 }
 
 /// Copies what proves `found` out of `bucket`.
-pub(super) fn collect(bucket: &dyn Bucket, found: &[Found], folder: &mut Folder<'_>) -> Result<Collected> {
+pub(super) fn collect<'a>(
+    location: &'a Location,
+    bucket: &'a dyn Bucket,
+    found: &[Found],
+    folder: &mut Folder<'_>,
+) -> Result<Collected> {
     let mut collector = Collector {
+        location,
         bucket,
         locator: Locator::new(bucket),
         notes: BTreeMap::new(),
@@ -101,6 +108,7 @@ pub(super) fn line(record: &str) -> Vec<u8> {
 }
 
 struct Collector<'a, 'f, 'r> {
+    location: &'a Location,
     bucket: &'a dyn Bucket,
     locator: Locator<'a>,
     /// The checkpoint that all proofs of a log are made with.
@@ -219,13 +227,13 @@ impl<'a> Collector<'a, '_, '_> {
         self.collected.digests += 1;
         let (home, fingerprint) = (digest.object.home.clone(), digest.fingerprint);
         self.digest_keys.insert(DigestKeyObjectKey { home, fingerprint });
-        match super::signature(self.bucket, &digest.object) {
+        match self.location.signature(&digest.object) {
             Ok(metadata) => {
                 let bytes = metadata.render().context("could not write the signature as JSON")?;
                 self.put(&digest.object.companion(), &bytes)
             }
             Err(error) => {
-                self.collected.missing.push(format!("the signature of {key}: {error}"));
+                self.collected.missing.push(format!("the signature of {key}: {error:#}"));
                 Ok(())
             }
         }

@@ -77,8 +77,10 @@ fn write(out: &mut String, statement: &Statement, index: &[Indexed], found: &[Fo
 
 /// What the reader wants to know first.
 fn verdict(out: &mut String, statement: &Statement) -> fmt::Result {
+    let given = statement.verification.trust == "given";
     let (class, words) = match statement.verification.outcome.as_str() {
-        "valid" => ("good", "The archive is genuine and complete for this range"),
+        "valid" if given => ("good", "The archive is genuine and complete for this range"),
+        "valid" => ("fair", "The archive is complete for this range, by the keys that are published in it"),
         "validWithLosses" => ("fair", "The archive is genuine, and says itself what it lost"),
         "invalid" => ("bad", "Something in the archive was changed or is missing"),
         _ => ("fair", "Not everything could be checked"),
@@ -229,7 +231,7 @@ fn rows(out: &mut String, found: &[Found]) -> fmt::Result {
         };
         writeln!(
             out,
-            "<tr><td class=\"n\">{anchor}</td><td class=\"t\">{}</td><td>{}<small>{}</small></td><td class=\"w\">{}</td>\
+            "<tr><td class=\"n\">{anchor}</td><td class=\"t\">{}</td><td class=\"t\">{}<small>{}</small></td><td class=\"w\">{}</td>\
              <td class=\"t\">{}</td><td class=\"w\">{}</td><td>{outcome}</td></tr>",
             Escaped(&clock(&event)),
             Escaped(&text(&event.event_name)),

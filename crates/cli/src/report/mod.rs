@@ -8,15 +8,12 @@ mod html;
 mod pack;
 mod tarfile;
 
-use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use jiff::Timestamp;
 use serde::Serialize;
-use sidetrail_archive::digest::Metadata;
-use sidetrail_archive::key::DigestKey;
 use sidetrail_archive::sign::KeyBundle;
 use sidetrail_archive::source::{Bucket, Directory};
 use sidetrail_archive::verify::{Outcome, Report, Trust};
@@ -80,7 +77,7 @@ fn evidence(arguments: &Evidence) -> Result<Exit> {
 
     let mut folder = Folder::create(&output)?;
     let bucket = location.bucket();
-    let collected = collect::collect(&*bucket, &searched.found, &mut folder)?;
+    let collected = collect::collect(&location, &*bucket, &searched.found, &mut folder)?;
     let mut statement = Statement {
         version: pack::VERSION,
         title: arguments.title.clone(),
@@ -196,12 +193,6 @@ fn said(arguments: &Evidence, statement: &Statement, tar: &Path) -> Result<()> {
         pack::REPORT,
     ))?;
     Ok(())
-}
-
-/// The signature of a digest, wherever the store keeps it.
-fn signature(bucket: &dyn Bucket, key: &DigestKey) -> io::Result<Metadata> {
-    let bytes = collect::read(bucket, &key.companion(), collect::MAX_COMPANION)?;
-    Ok(Metadata::parse(&bytes)?)
 }
 
 /// The pack at a location, if there is one and not an archive.

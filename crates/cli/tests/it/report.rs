@@ -82,8 +82,10 @@ fn restate(root: &Path) {
 
 #[test]
 fn a_pack_proves_its_events_without_the_archive() {
-    let packed = Packed::new(3, &["--event-id", "1-*", "--event-id", "2-0", "--tar", "--title", "Case <1>"]);
+    let packed = Packed { logged: logged(3), desk: tempfile::tempdir().unwrap() };
     let keys = packed.keys();
+    let options = ["--event-id", "1-*", "--event-id", "2-0", "--tar", "--title", "Case <1>", "--keys"];
+    packed.make("case", &[&options[..], &[keys.to_str().unwrap()]].concat()).with(0);
     let (pack, tar) = (packed.pack(), packed.path("case.tar"));
     let events = fs::read_to_string(pack.join("events.jsonl")).unwrap();
     let records = &packed.logged.archive.records;
