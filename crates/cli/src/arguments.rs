@@ -198,6 +198,13 @@ pub(crate) struct Verify {
     /// Every object must be kept from being deleted: governance:DAYS or compliance:DAYS from its own time on. S3 only.
     #[arg(long, value_name = "MODE:DAYS", value_parser = object_lock)]
     pub(crate) object_lock: Option<LockWanted>,
+    /// Every log that `sidetrail witness` remembers in FILE (or whose checkpoint it is) must be there, and extend what was
+    /// seen: a bucket that was rolled back to an earlier state is found out.
+    #[arg(long, value_name = "FILE", conflicts_with = "to")]
+    pub(crate) witness: Option<PathBuf>,
+    /// Compare the records with the leaves of their log, too: each log file is read once more.
+    #[arg(long)]
+    pub(crate) records: bool,
     /// How long after its period, and another, a digest may come.
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = duration)]
     pub(crate) settle: Duration,

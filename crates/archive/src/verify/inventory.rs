@@ -10,7 +10,7 @@ use super::Options;
 use crate::hash::Sha256;
 use crate::key::{
     DigestKey, DigestKeyObjectKey, DigestStartKey, Home, KeyObjectKey, LogKey, ManifestKey, Minute, Place,
-    QuarantineKey, Region, RevocationKey, Unique,
+    QuarantineKey, Region, RevocationKey, TreeKey, Unique,
 };
 use crate::source::{Bucket, Entry};
 
@@ -137,8 +137,11 @@ impl Inventory {
             self.revocations.push(key);
         } else if let Ok(key) = key.parse() {
             self.starts.push(key);
-        } else if key.parse::<QuarantineKey>().is_err() && DigestKey::of_companion(key).is_none() {
-            // Quarantined frames are read with the manifests that name them, companions with their digests.
+        } else if key.parse::<QuarantineKey>().is_err()
+            && DigestKey::of_companion(key).is_none()
+            && key.parse::<TreeKey>().is_err()
+        {
+            // Quarantined frames are read with the manifests that name them, companions and logs with their digests.
             self.other += 1;
         }
     }

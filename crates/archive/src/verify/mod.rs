@@ -19,6 +19,10 @@
 //! 7. For each trail and source, ranges follow each other from 1 without gap or overlap, up to the last number that the
 //!    source says it has given, and that a digest says is accounted for.
 //!
+//! 8. Where digests have a tree: it goes on from one to the next, tiles lead to its root, checkpoints are of it and signed by the
+//!    key that they name, and it extends what a witness saw ([`Options::witnessed`]). With [`Options::records`] the records
+//!    are hashed again and compared with its leaves.
+//!
 //! What is missing and has a receipt in a valid manifest (a part of the spool that was lost, a frame that was set aside,
 //! events that never came) is found too, and told apart from what somebody hides: [`Kind::severity`].
 //!
@@ -36,11 +40,6 @@
 //! 48 MiB are held as stored, and 0.9 MiB for each thread that looks into them: contents are never held whole. With that, some
 //! 120 bytes for each log file and its manifest, 90 for each range of events, 300 for each source and each digest, 24 for each
 //! file that a cursor remembers, and the findings. Ten million events in some thousands of files take well below 200 MiB.
-//!
-//! # For modules to come
-//!
-//! What is to be checked over the digests of a trail, such as the tree of their records, begins where `digests` ends: it has
-//! the valid digests in order, with their statements and which log files each lists.
 
 mod chain;
 mod content;
@@ -58,6 +57,7 @@ mod scan;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod trust;
 
 use std::collections::HashSet;
@@ -83,6 +83,7 @@ use crate::hash::Sha256;
 use crate::key::{Home, Id, Minute, Prefix, Region, Trail};
 use crate::sign::{KeyId, PublicKey, RsaPublicKey};
 use crate::source::Bucket;
+use crate::tlog::merkle;
 
 /// How long after the end of a period its digest may come, beside the length of a period.
 pub const SETTLE: SignedDuration = SignedDuration::from_mins(15);
@@ -116,6 +117,10 @@ pub struct Options {
     pub cursor: Option<Arc<Cursor>>,
     /// How every object has to be kept from being deleted; without it nobody asks.
     pub object_lock: Option<LockWanted>,
+    /// What a witness saw of logs: each has to be there still, and to extend that. Without an end of the time range only.
+    pub witnessed: Vec<(String, merkle::Head)>,
+    /// Whether records are compared with the leaves of the log. Each log file is read once more for that.
+    pub records: bool,
 }
 
 /// A key of digests that is believed.
@@ -153,6 +158,8 @@ impl Default for Options {
             reads: threads,
             cursor: None,
             object_lock: None,
+            witnessed: Vec::new(),
+            records: false,
         }
     }
 }
@@ -340,6 +347,7 @@ pub fn run(bucket: &dyn Bucket, options: &Options, progress: &dyn Progress) -> R
     if inventory.items.is_empty() && inventory.digests.is_empty() {
         findings.push("", Kind::CouldNotCheck, "nothing to check: no log file and no manifest found");
     }
+    tree::check(&checker, &mut findings);
     protection::check(&checker, &mut findings);
     heads::remembered(&checker, &tally, &mut findings);
     let heads = heads::of(&checker, &tally);

@@ -12,6 +12,7 @@ use sidetrail_archive::key::{LogKey, TreeObject};
 use sidetrail_archive::source::Bucket;
 use sidetrail_archive::tlog::checkpoint::Checkpoint;
 use sidetrail_archive::tlog::locate::{Located, Locator};
+use sidetrail_archive::tlog::merkle::Head;
 use sidetrail_archive::tlog::note::{MAX_NOTE, Note, VerifierKey};
 use sidetrail_archive::tlog::proof::Inclusion;
 use sidetrail_archive::tlog::prove::Prover;
@@ -219,6 +220,19 @@ fn newest(stored: &Stored<'_>, located: &Located, key: &[VerifierKey]) -> Result
     let object = TreeObject::Checkpoint(located.digest.object.end);
     let key = stored.place().key(object);
     stored.checkpoint(object).with_context(|| format!("could not read the checkpoint {key}"))
+}
+
+/// What a witness saw of each log: what it kept, or a checkpoint. Whoever gives the file believes it.
+pub(crate) fn witnessed(path: &Path) -> Result<Vec<(String, Head)>> {
+    let name = path.display();
+    let text = read_text(path, MAX_MEMORY).with_context(|| format!("could not read {name}"))?;
+    if text.trim_start().starts_with('{') {
+        let memory = Memory::from_json(text.as_bytes()).with_context(|| format!("could not take {name}"))?;
+        return Ok(memory.iter().map(|(origin, _, head)| (origin.to_owned(), head)).collect());
+    }
+    let note = Note::parse(text.as_bytes()).with_context(|| format!("could not take {name}"))?;
+    let checkpoint: Checkpoint = note.text.parse().with_context(|| format!("could not take {name}"))?;
+    Ok(vec![(checkpoint.origin, checkpoint.head)])
 }
 
 /// A checkpoint in a file, or what a witness kept of this log.

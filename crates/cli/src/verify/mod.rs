@@ -23,6 +23,7 @@ use self::cursor::CursorFile;
 use crate::arguments::Verify;
 use crate::exit::Exit;
 use crate::location::{Location, is_remote, s3_bucket};
+use crate::prove::witnessed;
 use crate::report::pack_at;
 use crate::{print, progress};
 
@@ -96,6 +97,8 @@ pub(crate) fn run(arguments: &Verify) -> Result<Exit> {
         reads,
         cursor: None,
         object_lock: arguments.object_lock,
+        witnessed: arguments.witness.as_deref().map(witnessed).transpose()?.unwrap_or_default(),
+        records: arguments.records,
     };
     let cursor = match &arguments.cursor {
         Some(path) => Some(CursorFile::open(path, location.name(), &options)?),

@@ -185,6 +185,31 @@ fn a_witness_remembers_and_refuses_what_was_rolled_back() {
     assert_eq!((&json["logs"][0]["outcome"], &json["logs"][0]["seen"]), (&"refused".into(), &6.into()));
     // It still stands where it stood.
     outside.look(&root, &[]).with(0);
+
+    // The verifier, with what the witness keeps. The copy is whole, and by itself nothing is wrong with it.
+    let verify = |what: &Path, more: &[&str]| {
+        let fixed = ["verify", what.to_str().unwrap(), "--to", "2026-01-15T13:30:00Z"];
+        let open = ["verify", what.to_str().unwrap(), "--settle", "9999h"];
+        let fixed = if more.contains(&"--witness") { &open } else { &fixed };
+        sidetrail(fixed.iter().chain(more))
+    };
+    verify(earlier.path(), &["--records"]).with(0);
+    let state = state.to_str().unwrap();
+    let rolled = verify(earlier.path(), &["--witness", state]).stdout;
+    assert!(rolled.contains("ROLLED-BACK ") && rolled.contains("4 leaves, and a witness saw 6"), "{rolled}");
+    let gone = verify(gone.path(), &["--witness", state]).with(1).stdout;
+    assert!(gone.contains("ROLLED-BACK - no valid digest speaks of the log"), "{gone}");
+    let now = verify(&root, &["--witness", state, "--records"]).stdout;
+    assert!(!now.contains("ROLLED-BACK") && !now.contains("Sidetrail-Log"), "{now}");
+    let tile = root.join(logged.place.to_string()).join("tile/0/000.p/4");
+    let mut bytes = fs::read(&tile).unwrap();
+    bytes[0] ^= 1;
+    fs::write(&tile, bytes).unwrap();
+    let changed = verify(&root, &[]).with(1).stdout;
+    assert!(
+        changed.contains("MODIFIED ") && changed.contains("/Sidetrail-Log/us-east-1/default/tile/"),
+        "{changed}"
+    );
 }
 
 #[test]
