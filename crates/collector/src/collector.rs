@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, ConfigError};
+use crate::digests::{DigestError, Digests};
 use crate::environment::Environment;
 use crate::gateway::Gateway;
 use crate::health::{self, Health};
@@ -26,7 +27,7 @@ use crate::reload::{self, ReloadError};
 use crate::selection::{Choosers, Selection};
 use crate::space::{self, Space};
 use crate::trail::{Opener, Retired, Roster, Wakers, Worker};
-use crate::{serve, trail};
+use crate::{digests, serve, trail};
 
 /// How often a shutdown looks whether the trails are through.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
@@ -81,6 +82,9 @@ pub enum StartError {
         /// What is wrong.
         source: MakeError,
     },
+    /// What the writer of digests needs.
+    #[error("digests cannot be written")]
+    Digest(#[from] DigestError),
     /// The files for TLS.
     #[error("listen.tls cannot be used")]
     Tls(#[from] TlsError),
@@ -112,6 +116,7 @@ pub struct Collector {
     committer: Committer<SharedLedger>,
     ledger: SharedLedger,
     trails: Roster,
+    digests: Digests,
     /// What it goes by.
     config: Config,
     /// Whether a change of it waits for a restart.
@@ -153,6 +158,8 @@ impl Collector {
         let retired = Retired::new(&directory);
         trail::forget_others(&committer, &config, &retired, ledger.totals().accepted)?;
         let gate = Gate::new(Gate::check(&config.listen)?, metrics.connections.clone());
+        let planned = Digests::plan(&config)?;
+        let mut digests = Digests::new(Arc::clone(&metrics), Arc::clone(&environment));
         let opener = Opener {
             account: config.account.clone(),
             region: config.region.clone(),
@@ -168,6 +175,7 @@ impl Collector {
         };
         let mut trails = Roster::new(opener, wakers);
         trails.start(&config.trails)?;
+        digests.apply(planned).await?;
 
         let completion =
             Completion { account: config.account.clone(), region: config.region.clone(), collector };
@@ -185,6 +193,7 @@ impl Collector {
             committer,
             ledger,
             trails,
+            digests,
             config,
             pending: Vec::new(),
             gate,
@@ -244,12 +253,14 @@ impl Collector {
         config.check()?;
         let rules = Gate::check(&config.listen)?;
         let trails = self.trails.plan(&config.trails)?;
+        let digests = Digests::plan(&config)?;
         let choosers = Choosers::of(&config)?;
         self.committer.set_budget(config.spool.budget.as_u64())?;
         // From here on nothing is turned down but by the spool, which then has failed for good.
         // Selectors first: a trail that is added finds itself in the frames from its beginning on.
         self.selection.set(choosers);
         self.trails.apply(trails).await?;
+        self.digests.apply(digests).await?;
         self.gate.change(rules);
         self.intake.set_grace(config.intents.grace());
         if !pending.is_empty() && pending != self.pending {
@@ -268,8 +279,10 @@ impl Collector {
     }
 
     /// Takes nothing more, acks what was taken, and ships what it can before `timeout` is over.
-    pub async fn shutdown(self, timeout: Duration) -> Ended {
+    pub async fn shutdown(mut self, timeout: Duration) -> Ended {
         let began = Instant::now();
+        // Nobody waits for a digest: the period that has begun gets it from whoever comes next.
+        self.digests.stop().await;
         let deadline = began + timeout;
         if tokio::time::timeout_at(deadline, self.intake.close()).await.is_err() {
             tracing::warn!("streams are still open at the deadline");
@@ -349,6 +362,7 @@ impl Collector {
                 metrics,
                 pressure,
                 space,
+                digests: self.digests.notes(),
                 failed: self.failed.clone(),
                 closing: self.intake.closing().clone(),
             };
@@ -367,8 +381,10 @@ async fn watch_space(space: Arc<Space>, committer: Committer<SharedLedger>, end:
 }
 
 /// Reads the files that a configuration names for TLS, as a start would.
-pub fn check_files(config: &Config) -> Result<(), TlsError> {
-    Gate::check(&config.listen).map(drop)
+pub fn check_files(config: &Config) -> Result<(), StartError> {
+    Gate::check(&config.listen)?;
+    config.digest.as_ref().map(digests::signers).transpose()?;
+    Ok(())
 }
 
 fn hooks(wakers: &Wakers, pressure: &Arc<Pressure>) -> Hooks {

@@ -13,6 +13,7 @@ use sidetrail_spool::Committer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::digests::Notes;
 use crate::ledger::SharedLedger;
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
@@ -26,6 +27,7 @@ pub(crate) struct Health {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) pressure: Arc<Pressure>,
     pub(crate) space: Arc<Space>,
+    pub(crate) digests: Notes,
     pub(crate) failed: CancellationToken,
     pub(crate) closing: CancellationToken,
 }
@@ -87,10 +89,11 @@ async fn livez(State(health): State<Health>, RawQuery(query): RawQuery, headers:
 
 async fn readyz(State(health): State<Health>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     health.metrics.space(health.space.look(health.committer.usage()));
-    answer(&health.ready(), &health.space.warnings(), query.as_deref(), &headers)
+    let warnings = [health.space.warnings(), health.digests.get()].concat();
+    answer(&health.ready(), &warnings, query.as_deref(), &headers)
 }
 
-/// `ok` or the reasons, then what fills up; each check with `?verbose`, as Kubernetes' own servers have it; and JSON for who accepts that.
+/// `ok` or the reasons, then what fills up, and what is wrong with digests; each check with `?verbose`, as Kubernetes' own servers have it; and JSON for who accepts that.
 fn answer(checks: &[Check], warnings: &[String], query: Option<&str>, headers: &HeaderMap) -> Response {
     let ok = checks.iter().all(|check| check.ok);
     let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

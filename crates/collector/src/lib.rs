@@ -12,6 +12,7 @@
 
 mod collector;
 pub mod config;
+mod digests;
 mod environment;
 pub mod explain;
 mod gateway;
@@ -32,6 +33,7 @@ mod trail;
 
 pub use collector::{Collector, Ended, StartError, check_files};
 pub use config::{Config, ConfigError};
+pub use digests::DigestError;
 pub use environment::{Environment, System};
 pub use identity::IdentityError;
 pub use ledger::MAX_SOURCES;

@@ -137,7 +137,7 @@ fn read(arguments: &Arguments) -> Result<Config, Vec<String>> {
     if arguments.validate
         && let Err(error) = check_files(&config)
     {
-        problems.push(format!("configuration: listen.tls cannot be used: {}", chain(&error)));
+        problems.push(format!("configuration: {}", chain(&error)));
     }
     if problems.is_empty() { Ok(config) } else { Err(problems) }
 }

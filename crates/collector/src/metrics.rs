@@ -4,6 +4,7 @@
 //! `accepted = shipped + queued + filtered + dropped + intents` since the trail began.
 
 mod connections;
+mod digest;
 mod process;
 mod reload;
 mod timing;
@@ -21,6 +22,7 @@ use prometheus_client::registry::{Registry, Unit};
 use sidetrail_spool::Usage;
 
 pub(crate) use connections::{ConnectionMetrics, OpenConnection, Refused, Transport};
+pub(crate) use digest::{DigestFamilies, DigestMetrics};
 use process::Process;
 pub(crate) use reload::ReloadMetrics;
 use timing::{seconds, sizes};
@@ -64,6 +66,8 @@ pub(crate) struct Metrics {
     trails: TrailFamilies,
     /// Of the listeners.
     pub(crate) connections: ConnectionMetrics,
+    /// Of digests.
+    pub(crate) digests: DigestFamilies,
     /// Of the configuration.
     pub(crate) reload: ReloadMetrics,
     streams_ended: Family<CodeLabel, Counter>,
@@ -100,6 +104,7 @@ impl Metrics {
             level: Family::default(),
             trails,
             connections: ConnectionMetrics::register(&mut registry),
+            digests: DigestFamilies::register(&mut registry),
             reload: ReloadMetrics::register(&mut registry),
             streams_ended: Family::default(),
             ack: seconds(),

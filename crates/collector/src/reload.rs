@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use sidetrail_archive::hash::Sha256;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, DigestConfig};
 use crate::{StartError, TlsError};
 
 /// A changed configuration cannot be used; the collector goes on by the old one.
@@ -94,9 +94,11 @@ impl Watch {
         let mut known = std::mem::take(&mut self.files).into_iter();
         self.files.extend(known.next());
         let known: Vec<_> = known.collect();
-        for path in tls.chain(trails) {
-            let seen = known.iter().find(|(seen, _)| seen == path).map(|(_, state)| *state);
-            self.files.push((path.clone(), seen.unwrap_or_else(|| state(path))));
+        let digest = config.digest.iter().flat_map(DigestConfig::files);
+        for path in tls.chain(trails).cloned().chain(digest) {
+            let seen = known.iter().find(|(seen, _)| *seen == path).map(|(_, state)| *state);
+            let seen = seen.unwrap_or_else(|| state(&path));
+            self.files.push((path, seen));
         }
     }
 

@@ -1,5 +1,6 @@
 //! The configuration file: YAML, every key known, every value checked before anything is opened.
 
+mod digest;
 mod gateway;
 mod lint;
 mod listen;
@@ -17,6 +18,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sidetrail_archive::key::{Account, Region};
 
+pub use digest::DigestConfig;
 pub use gateway::{Forwarders, Gateway, GatewayTls};
 pub use listen::{Limits, Listen, SocketMode, SocketPeers, Tls};
 pub use peer::{InvalidPattern, Names, PeerPattern, is_spiffe_id};
@@ -50,6 +52,8 @@ pub struct Config {
     /// Where they go. At least one, at most five.
     #[schemars(length(min = 1, max = 5))]
     pub trails: Vec<TrailConfig>,
+    /// Digests, if this collector writes them.
+    pub digest: Option<DigestConfig>,
     /// Another collector, which ships for this one.
     pub gateway: Option<Gateway>,
     /// Collectors that this one ships for.
@@ -214,6 +218,7 @@ impl Config {
         }
         problems.extend(self.gateway.as_ref().and_then(|gateway| gateway.endpoint().err()));
         problems.extend(self.forwarders.as_ref().and_then(|them| them.check().err()));
+        problems.extend(self.digest.as_ref().and_then(|digest| digest.check(self).err()));
         problems.extend(self.selectors().err());
         problems
     }

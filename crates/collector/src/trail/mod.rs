@@ -26,4 +26,4 @@ pub(crate) use shipper::{Shipper, Step, Trail};
 pub(crate) use state::Counts;
 #[cfg(test)]
 pub(crate) use state::Progress;
-pub(crate) use worker::Worker;
+pub(crate) use worker::{Worker, step_back};

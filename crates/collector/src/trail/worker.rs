@@ -179,7 +179,7 @@ impl Signal {
 }
 
 /// Gives the calling thread a lower priority. Elsewhere than on Linux that would be the whole process.
-fn step_back() {
+pub(crate) fn step_back() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
         tracing::debug!(%error, "shipping goes at the priority of everything else");
