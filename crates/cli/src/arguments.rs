@@ -288,17 +288,18 @@ impl Tls {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Keys {
-    /// Make an Ed25519 key pair.
+    /// Make a key pair, Ed25519 for a collector or RSA for digests.
     #[command(after_help = "\
 Writes the private key (PEM, PKCS#8, mode 0600) and the public key (PEM) to new files; existing ones are never
 overwritten. The collector signs with the first, `sidetrail verify --keys` believes the second. Keep the public key away
-from the bucket: who can change both can forge.
+from the bucket: who can change both can forge. With --digest it is an RSA key, for `digest.key` of the collector.
 
 Exit codes: 0 made; 2 could not; 64 usage.
 
 Examples:
   sidetrail keys generate
-  sidetrail keys generate --out /etc/sidetrail/signing-key.pem --public keys.pem")]
+  sidetrail keys generate --out /etc/sidetrail/signing-key.pem --public keys.pem
+  sidetrail keys generate --digest -o /etc/sidetrail/digest-key.pem")]
     Generate(Generate),
     /// Show the keys of a bucket or a PEM file.
     #[command(after_help = "\
@@ -311,14 +312,98 @@ Examples:
   sidetrail keys show s3://audit/prod
   sidetrail keys show s3://audit/prod --pem > keys.pem
   sidetrail keys show signing-key.pem")]
+    #[command(visible_alias = "list")]
     Show(Show),
+    /// Announce a new key of digests: published, and signed by the old one.
+    #[command(after_help = "\
+Stores the public key in the bucket, signed by itself and by the key that it replaces, so that those who trust the old one
+know the way to the new one. It is valid for digests that end after the newest there is, unless --valid-from says so. Then
+have collectors sign with it (`digest.key`). A collector that has both files (`digest.previous_key`) does all of it itself.
+The old key stays listed: what it signed stays valid. Without the old key nothing leads from one to the other, and digests
+of the new key begin a chain of their own.
+
+Exit codes: 0 announced; 2 could not; 64 usage.
+
+Examples:
+  sidetrail keys rotate s3://audit/prod --account 123456789012 --old digest-key.pem --new digest-key-2.pem")]
+    Rotate(Rotate),
+    /// Take back a key, of a collector or of digests.
+    #[command(after_help = "\
+Stores the statement that what the key signs from a time on is not to be believed, signed by a key of digests. It cannot
+be taken back.
+
+Exit codes: 0 revoked; 2 could not; 64 usage.
+
+Examples:
+  sidetrail keys revoke s3://audit/prod a1e9… --account 123456789012 --key digest-key.pem --reason stolen")]
+    Revoke(Revoke),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rotate {
+    /// A directory or s3://bucket/prefix.
+    pub(crate) location: String,
+    /// The account whose digests it signs.
+    #[arg(long)]
+    pub(crate) account: String,
+    /// The new private key.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) new: PathBuf,
+    /// The private key that it replaces.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) old: Option<PathBuf>,
+    /// The old key is lost, or there is none.
+    #[arg(long, conflicts_with = "old")]
+    pub(crate) without_old_key: bool,
+    /// It signs digests that end after this.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time::from)]
+    pub(crate) valid_from: Option<Timestamp>,
+    /// For how many days.
+    #[arg(long, value_name = "DAYS", default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub(crate) valid_days: u32,
+    /// File with the passphrase of the key files, in its first line.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Revoke {
+    /// A directory or s3://bucket/prefix.
+    pub(crate) location: String,
+    /// The key: its id, or its fingerprint if it is a key of digests.
+    #[arg(value_name = "KEY")]
+    pub(crate) revoked: String,
+    /// The account whose evidence it signed.
+    #[arg(long)]
+    pub(crate) account: String,
+    /// The private key of digests that signs the revocation.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// From when on it is not to be believed. By default from now.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time::from)]
+    pub(crate) at: Option<Timestamp>,
+    /// Why, for people.
+    #[arg(long, default_value = "")]
+    pub(crate) reason: String,
+    /// File with the passphrase of the key file, in its first line.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Generate {
-    /// Where to write the private key.
-    #[arg(long, value_name = "FILE", default_value = "signing-key.pem")]
-    pub(crate) out: PathBuf,
+    /// Where to write the private key. By default signing-key.pem or digest-key.pem.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Make an RSA key, for digests.
+    #[arg(long)]
+    pub(crate) digest: bool,
+    /// Size of an RSA key: 2048, 3072 or 4096.
+    #[arg(long, requires = "digest", default_value_t = 2048)]
+    pub(crate) bits: usize,
+    /// File with a passphrase in its first line: the RSA key is encrypted with it.
+    #[arg(long, requires = "digest", value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
     /// Where to write the public key. By default beside the private one, with .pub.pem in place of .pem.
     #[arg(long, value_name = "FILE")]
     pub(crate) public: Option<PathBuf>,

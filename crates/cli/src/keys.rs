@@ -1,4 +1,6 @@
-//! `sidetrail keys`: makes key pairs, shows what keys a bucket publishes.
+//! `sidetrail keys`: makes key pairs, shows what keys a bucket publishes, announces and revokes keys.
+
+mod digest;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,6 +18,7 @@ use sidetrail_archive::sign::{
 };
 use sidetrail_archive::source::Bucket;
 
+pub(crate) use self::digest::{revoke, rotate};
 use crate::arguments::{Generate, Show};
 use crate::exit::Exit;
 use crate::location::{Location, local_path};
@@ -27,7 +30,11 @@ use crate::verify::read_pem;
 const PRIVATE_MODE: u32 = 0o600;
 
 pub(crate) fn generate(arguments: &Generate) -> Result<Exit> {
-    let private = &arguments.out;
+    let default = if arguments.digest { "digest-key.pem" } else { "signing-key.pem" };
+    let private = &arguments.out.clone().unwrap_or_else(|| default.into());
+    if arguments.digest {
+        return digest::generate(arguments, private);
+    }
     let public = arguments.public.clone().unwrap_or_else(|| beside(private));
     let signer = Ed25519Signer::generate().context("could not make a key")?;
     let text = signer.to_pem();

@@ -49,6 +49,16 @@ impl Location {
         stored.metadata.with_context(|| format!("{key} has no signature"))
     }
 
+    /// The store, for who writes to it.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Waits for a request to the store.
+    pub(crate) fn run<T>(&self, request: impl Future<Output = T>) -> T {
+        self.runtime.block_on(request)
+    }
+
     /// What the location named beyond the bucket.
     pub(crate) fn prefix(&self) -> Option<&Prefix> {
         self.store.prefix()

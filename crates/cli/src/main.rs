@@ -61,6 +61,8 @@ fn main() -> ExitCode {
         Command::Tail(arguments) => lookup::tail(&arguments),
         Command::Keys(Keys::Generate(arguments)) => keys::generate(&arguments),
         Command::Keys(Keys::Show(arguments)) => keys::show(&arguments),
+        Command::Keys(Keys::Rotate(arguments)) => keys::rotate(&arguments),
+        Command::Keys(Keys::Revoke(arguments)) => keys::revoke(&arguments),
         Command::Prove(arguments) => prove::run(&arguments),
         Command::VerifyProof(arguments) => prove::verify(&arguments),
         Command::Checkpoint(command) => checkpoint::run(&command),
