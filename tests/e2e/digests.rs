@@ -1,22 +1,15 @@
 //! Digests against a real S3 server and the real AWS CLI, which is not ours and decides.
 
-use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use sidetrail_archive::digest::{Opened, Previous, PublishedDigestKey};
-use sidetrail_archive::key::{DigestKey, DigestKeyObjectKey, LogKey};
+use sidetrail_archive::digest::PublishedDigestKey;
+use sidetrail_archive::key::DigestKeyObjectKey;
 use sidetrail_archive::store::Store;
-use sidetrail_tests::collector::Settings;
 use sidetrail_tests::evidence::{self, Made, Plan};
-use sidetrail_tests::sender::Sender;
-use sidetrail_tests::{
-    ACCESS_KEY, Collector, REGION, SECRET_KEY, START, SeaweedFs, archive, tools, wait_for,
-};
+use sidetrail_tests::{ACCESS_KEY, REGION, SECRET_KEY, SeaweedFs, tools};
 
 /// Finds everything that has a digest valid, in two regions, with an empty period, a late file and a new key; and names what
 /// was changed.
@@ -24,11 +17,11 @@ use sidetrail_tests::{
 fn the_aws_cli_validates_digests_and_finds_tampering() -> Result<()> {
     let store = SeaweedFs::shared()?;
     let bucket = store.bucket("digests")?;
-    let location = open(store, &format!("s3://{bucket}/audit"))?;
+    let archive = open(store, &format!("s3://{bucket}/audit"))?;
     let plan = Plan::default();
-    let made = runtime()?.block_on(evidence::make(&location, &plan))?;
+    let made = runtime()?.block_on(evidence::make(&archive, &plan))?;
     ensure!(made.bucket == bucket && made.digest_keys.len() == 2);
-    let endpoint = Answerer::start(&location, &made)?;
+    let endpoint = Answerer::start(&archive, &made)?;
 
     for region in &plan.regions {
         let text = validate(store, &made, endpoint, region)?.success()?;
@@ -56,98 +49,6 @@ fn the_aws_cli_validates_digests_and_finds_tampering() -> Result<()> {
     ensure!(ran.stderr.contains(&invalid("Log file", &log, "invalid format")), "{ran:?}");
     ensure!(ran.stderr.contains(&invalid("Digest file", &digest.to_string(), "not found")), "{ran:?}");
     Ok(())
-}
-
-/// Two collectors write the digests of one bucket. One is killed and comes back: there is one chain, and every log file of
-/// both is in it once.
-#[test]
-fn writers_race_and_die_and_there_is_one_chain() -> Result<()> {
-    let store = SeaweedFs::shared()?;
-    let bucket = store.bucket("digest-race")?;
-    let directory = tempfile::tempdir()?;
-    let key = directory.path().join("digest-key.pem");
-    let made = Command::new(tools::binary("sidetrail")?)
-        .args(["keys", "generate", "--digest", "-o"])
-        .arg(&key)
-        .output()?;
-    ensure!(made.status.success(), "{made:?}");
-    let collector = |name: &str| -> Result<Collector> {
-        let directory = directory.path().join(name);
-        std::fs::create_dir(&directory)?;
-        Ok(Collector::new(&directory, Settings::default())?.with_store(store, &bucket)?.with_digests(&key))
-    };
-    let (mut one, mut two) = (collector("one")?, collector("two")?);
-    one.start()?;
-    two.start()?;
-    let mut sent = 0;
-    for (round, collector) in (1..).zip([&one, &two, &one, &two]) {
-        send(collector, round)?;
-        sent += RECORDS;
-        if round == 2 {
-            wait_for("a digest", DIGEST, || Ok((!ends(&two)?.is_empty()).then_some(())))?;
-        }
-    }
-    one.kill()?;
-    let before = ends(&two)?.len();
-    wait_for("a digest by the other", DIGEST, || Ok((ends(&two)?.len() > before).then_some(())))?;
-    one.start()?;
-    send(&one, 5)?;
-    sent += RECORDS;
-    ensure!(archive::records(&two)?.len() <= sent as usize);
-    wait_for("every log file in a digest", 2 * DIGEST, || Ok(all_listed(&two)?.then_some(())))?;
-    ensure!(archive::records(&two)?.len() == sent as usize);
-    one.stop()?;
-    two.stop()?;
-
-    let mut before: Option<Previous> = None;
-    let mut listed = BTreeSet::new();
-    let location = open(store, &two.destination())?;
-    for object in ends(&two)? {
-        let stored = runtime()?.block_on(location.get_digest(&object))?;
-        let signature = stored.metadata.context("a digest without signature")?.signature;
-        let opened = Opened::read(&stored.bytes)?;
-        ensure!(opened.digest.previous == before, "{object}: {before:?}");
-        for file in &opened.digest.log_files {
-            ensure!(listed.insert(file.object.to_string()), "{} is there twice", file.object);
-        }
-        before = Some(opened.as_previous(signature));
-    }
-    Ok(())
-}
-
-/// What a sender brings at once.
-const RECORDS: u64 = 50;
-
-/// A period of a minute, and what a loaded machine needs.
-const DIGEST: Duration = Duration::from_secs(180);
-
-fn send(collector: &Collector, source: u8) -> Result<()> {
-    let shipped = |collector: &Collector| -> Result<f64> {
-        Ok(collector.metrics()?.get("sidetrail_trail_events_shipped_total").copied().unwrap_or(0.0))
-    };
-    let before = shipped(collector)?;
-    let sender = Sender::new(&collector.socket(), [source; 16], RECORDS, 10, Duration::from_millis(1));
-    runtime()?.block_on(sender.run())?;
-    wait_for("records in the store", START, || {
-        Ok((shipped(collector)? >= before + RECORDS as f64).then_some(()))
-    })
-}
-
-/// The digests in a collector's bucket, by their ends.
-fn ends(collector: &Collector) -> Result<Vec<DigestKey>> {
-    let objects = archive::objects(collector, |key| key.parse::<DigestKey>().is_ok())?;
-    objects.keys().map(|key| Ok(key.parse()?)).collect()
-}
-
-/// Whether each log file of the bucket is in a digest.
-fn all_listed(collector: &Collector) -> Result<bool> {
-    let files = archive::objects(collector, |key| key.parse::<LogKey>().is_ok())?;
-    let digests = archive::objects(collector, |key| key.parse::<DigestKey>().is_ok())?;
-    let mut listed = BTreeSet::new();
-    for bytes in digests.values() {
-        listed.extend(Opened::read(bytes)?.digest.log_files.into_iter().map(|file| file.object.to_string()));
-    }
-    Ok(!files.is_empty() && files.keys().all(|key| listed.contains(key)))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

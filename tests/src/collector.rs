@@ -150,13 +150,6 @@ impl Collector {
         self
     }
 
-    /// Has it write digests, of periods of a minute and at once, with the key in a file.
-    #[must_use]
-    pub fn with_digests(mut self, key: &Path) -> Self {
-        self.more += &format!("digest: {{ key: '{}', cadence: 1m, settle: 0s }}\n", key.display());
-        self
-    }
-
     /// Hands over to `gateway` at shutdown what its bucket does not take.
     #[must_use]
     pub fn with_gateway(mut self, gateway: &Self) -> Self {
