@@ -225,7 +225,7 @@ mod tests {
             }
             let mut cursor = ListCursor::new(list);
             let mut walked = Vec::new();
-            while let Some(ordinal) = cursor.seek(&pages, walked.last().map_or(0, |last| last + 1)).unwrap() {
+            while let Some(ordinal) = cursor.seek(&pages, walked.last().map_or(0, |last: &u32| last + 1)).unwrap() {
                 walked.push(ordinal);
             }
             prop_assert_eq!(walked, ordinals);
