@@ -3,7 +3,9 @@
 //! Exit codes: 0 after a shutdown, 1 if it could not start or was told twice to end, 64 for a configuration that cannot be
 //! used, 70 if the spool failed and the process has to be started anew. Those of `explain`: 0 if each event is taken by
 //! some trail, 1 if one is taken by none, 64 as above, 65 if the events cannot be read, 74 if the answer cannot be written.
+//! Those of `flush`: 0 if the collector was told, 64 as above, 69 if none answers.
 
+mod ask;
 mod logs;
 mod operate;
 
@@ -11,8 +13,10 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use jiff::SignedDuration;
 use sidetrail_collector::explain::{ExplainError, Form, explain};
 use sidetrail_collector::{Collector, Config, System, Watch, chain, check_files};
 
@@ -20,6 +24,7 @@ use logs::Logs;
 
 const EXIT_CONFIG: u8 = 64;
 const EXIT_EVENTS: u8 = 65;
+const EXIT_UNAVAILABLE: u8 = 69;
 const EXIT_SPOOL: u8 = 70;
 const EXIT_WRITE: u8 = 74;
 
@@ -58,6 +63,20 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Announce the end to the collector that runs with this configuration: it ships at once, takes events as ever, and
+    /// counts `shutdown_timeout` from now on. For preStop hooks.
+    ///
+    /// Exit codes: 0 if it was told, 64 for a configuration that cannot be used, 69 if no collector answers.
+    Flush {
+        /// Wait until no application is connected, at most so long, e.g. `15s`.
+        #[arg(long, default_value = "0s", value_parser = waiting)]
+        wait: Duration,
+    },
+}
+
+fn waiting(text: &str) -> Result<Duration, String> {
+    let duration: SignedDuration = text.parse().map_err(|error| format!("{error}"))?;
+    duration.try_into().map_err(|_| "must not be negative".to_owned())
 }
 
 fn main() -> ExitCode {
@@ -75,8 +94,10 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    if let Some(Command::Explain { event, json }) = arguments.command {
-        return explained(&config, &event, json);
+    match arguments.command {
+        Some(Command::Explain { event, json }) => return explained(&config, &event, json),
+        Some(Command::Flush { wait }) => return flush(&config, wait),
+        None => {}
     }
     if arguments.validate {
         println!("{} is valid", arguments.config.display());
@@ -122,6 +143,20 @@ fn explained(config: &Config, event: &Path, json: bool) -> ExitCode {
                 ExplainError::Write(_) => EXIT_WRITE,
                 _ => EXIT_EVENTS,
             })
+        }
+    }
+}
+
+fn flush(config: &Config, wait: Duration) -> ExitCode {
+    let Some(address) = config.listen.health else {
+        eprintln!("sidetrail-collector: there is no listen.health, by which the collector could be told");
+        return ExitCode::from(EXIT_CONFIG);
+    };
+    match ask::flush(address, wait) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sidetrail-collector: cannot tell the collector at {address}: {error}");
+            ExitCode::from(EXIT_UNAVAILABLE)
         }
     }
 }

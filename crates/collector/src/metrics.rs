@@ -229,6 +229,11 @@ impl Metrics {
         OpenStream(self.streams.clone())
     }
 
+    /// Senders that are connected.
+    pub(crate) fn streams_open(&self) -> i64 {
+        self.streams.get()
+    }
+
     /// The text that Prometheus reads, with the counts of the ledger and the spool as of now.
     pub(crate) fn encode(
         &self,
