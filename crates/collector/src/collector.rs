@@ -288,12 +288,12 @@ impl Collector {
     /// What a shutdown that begins now may take: the configured time, counted from when the end was announced.
     #[must_use]
     pub fn shutdown_timeout(&self) -> Duration {
-        self.announcement.left_of(self.config.shutdown_timeout())
+        self.announcement.left_of(self.config.shutdown_timeout(), Instant::now())
     }
 
     /// Looks after what takes its time, such as trails that were removed. Call it every few seconds.
     pub fn look_after(&mut self) {
-        if self.announcement.expire(self.config.shutdown_timeout()) {
+        if self.announcement.expire(self.config.shutdown_timeout(), Instant::now()) {
             tracing::warn!(
                 "the end was announced and did not come; trails ship as they are configured again"
             );

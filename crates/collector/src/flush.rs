@@ -24,8 +24,8 @@ pub(crate) struct Announcement {
 
 impl Announcement {
     /// Announces the end. Once it is announced, this changes nothing.
-    pub(crate) fn make(&self) {
-        self.lock().get_or_insert_with(Instant::now);
+    pub(crate) fn make(&self, now: Instant) {
+        self.lock().get_or_insert(now);
         self.made.notify_one();
     }
 
@@ -34,15 +34,15 @@ impl Announcement {
         self.made.notified().await;
     }
 
-    /// What is left of `timeout` for a shutdown that begins now.
-    pub(crate) fn left_of(&self, timeout: Duration) -> Duration {
-        let since = *self.lock();
-        since.map_or(timeout, |since| timeout.saturating_sub(since.elapsed()).max(MIN_TIME.min(timeout)))
+    /// What is left of `timeout` for a shutdown that begins `now`.
+    pub(crate) fn left_of(&self, timeout: Duration, now: Instant) -> Duration {
+        let least = MIN_TIME.min(timeout);
+        self.lock().map_or(timeout, |since| timeout.saturating_sub(now - since).max(least))
     }
 
     /// Takes it back where the end did not come. Whether it did.
-    pub(crate) fn expire(&self, timeout: Duration) -> bool {
-        self.lock().take_if(|since| since.elapsed() > timeout + OVERDUE).is_some()
+    pub(crate) fn expire(&self, timeout: Duration, now: Instant) -> bool {
+        self.lock().take_if(|since| now - *since > timeout + OVERDUE).is_some()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
@@ -54,23 +54,21 @@ impl Announcement {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn time_counts_from_the_first_announcement() {
         let announcement = Announcement::default();
         let timeout = Duration::from_secs(25);
-        tokio::time::advance(Duration::from_secs(100)).await;
-        assert_eq!(announcement.left_of(timeout), timeout);
-        announcement.make();
+        let began = Instant::now();
+        let after = |seconds| began + Duration::from_secs(seconds);
+        assert_eq!(announcement.left_of(timeout, after(100)), timeout);
+        announcement.make(after(100));
         announcement.made().await;
-        tokio::time::advance(Duration::from_secs(10)).await;
-        announcement.make();
-        assert_eq!(announcement.left_of(timeout), Duration::from_secs(15));
-        tokio::time::advance(Duration::from_secs(20)).await;
-        assert_eq!(announcement.left_of(timeout), MIN_TIME);
-        assert_eq!(announcement.left_of(Duration::ZERO), Duration::ZERO);
-        assert!(!announcement.expire(timeout));
-        tokio::time::advance(Duration::from_secs(56)).await;
-        assert!(announcement.expire(timeout));
-        assert_eq!(announcement.left_of(timeout), timeout);
+        announcement.make(after(110));
+        assert_eq!(announcement.left_of(timeout, after(110)), Duration::from_secs(15));
+        assert_eq!(announcement.left_of(timeout, after(130)), MIN_TIME);
+        assert_eq!(announcement.left_of(Duration::ZERO, after(130)), Duration::ZERO);
+        assert!(!announcement.expire(timeout, after(185)));
+        assert!(announcement.expire(timeout, after(186)));
+        assert_eq!(announcement.left_of(timeout, after(186)), timeout);
     }
 }

@@ -11,6 +11,7 @@ use http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
 use sidetrail_spool::Committer;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::digests::Notes;
@@ -130,7 +131,7 @@ async fn flush(State(health): State<Health>, ConnectInfo(peer): ConnectInfo<Sock
     if !peer.ip().to_canonical().is_loopback() {
         return (StatusCode::FORBIDDEN, "only from this host\n").into_response();
     }
-    health.announcement.make();
+    health.announcement.make(Instant::now());
     let body = serde_json::json!({ "streams": health.metrics.streams_open() }).to_string();
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

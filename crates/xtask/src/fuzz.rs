@@ -13,7 +13,7 @@ use crate::workspace::{Workspace, output, run};
 /// Inputs for each target that a change has to stand before it goes in.
 pub(crate) const INPUTS: u64 = 10_000;
 /// Pinned like every tool.
-const CARGO_FUZZ: &str = "0.13.1";
+const CARGO_FUZZ: &str = "0.13.2";
 /// Memory of one target, MiB: ten times what the largest takes.
 const MAX_MEMORY: u32 = 2048;
 /// What one input may take, seconds.
