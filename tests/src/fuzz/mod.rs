@@ -7,6 +7,7 @@
 
 #![expect(clippy::expect_used, reason = "a broken promise is told by a panic")]
 
+mod digest;
 mod frame;
 mod log;
 mod manifest;
@@ -45,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "redaction", check: redaction::check, seeds: redaction::seeds, words: redaction::WORDS },
     Target { name: "log", check: log::check, seeds: log::seeds, words: log::WORDS },
     Target { name: "manifest", check: manifest::check, seeds: manifest::seeds, words: manifest::WORDS },
+    Target { name: "digest", check: digest::check, seeds: digest::seeds, words: digest::WORDS },
     Target { name: "segment", check: segment::check, seeds: segment::seeds, words: &[] },
     Target { name: "wire", check: wire::check, seeds: wire::seeds, words: &[] },
     Target { name: "frame", check: frame::check, seeds: frame::seeds, words: &[] },
