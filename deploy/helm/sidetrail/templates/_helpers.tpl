@@ -54,11 +54,13 @@ topologySpreadConstraints:
   - maxSkew: 1
     topologyKey: kubernetes.io/hostname
     whenUnsatisfiable: ScheduleAnyway
-    labelSelector: { matchLabels: {{- include "sidetrail.selector" . | nindent 8 }} }
+    labelSelector:
+      matchLabels: {{- include "sidetrail.selector" . | nindent 8 }}
   - maxSkew: 1
     topologyKey: topology.kubernetes.io/zone
     whenUnsatisfiable: ScheduleAnyway
-    labelSelector: { matchLabels: {{- include "sidetrail.selector" . | nindent 8 }} }
+    labelSelector:
+      matchLabels: {{- include "sidetrail.selector" . | nindent 8 }}
 {{- end }}
 {{- with .root.Values.image.pullSecrets }}
 imagePullSecrets: {{- range . }}
@@ -118,7 +120,8 @@ metadata:
 spec:
   maxUnavailable: 1
   unhealthyPodEvictionPolicy: AlwaysAllow
-  selector: { matchLabels: {{- include "sidetrail.selector" . | nindent 6 }} }
+  selector:
+    matchLabels: {{- include "sidetrail.selector" . | nindent 6 }}
 {{- end -}}
 
 {{- define "sidetrail.serviceMonitor" -}}
@@ -131,7 +134,8 @@ metadata:
     {{- include "sidetrail.labels" . | nindent 4 }}
     {{- with .root.Values.monitoring.labels }}{{ toYaml . | nindent 4 }}{{- end }}
 spec:
-  selector: { matchLabels: {{- include "sidetrail.selector" . | nindent 6 }} }
+  selector:
+    matchLabels: {{- include "sidetrail.selector" . | nindent 6 }}
   endpoints:
     - { port: metrics, path: /metrics, interval: 30s }
 {{- end -}}
