@@ -99,10 +99,8 @@ fn every_answered_request_is_recorded_when_a_pod_is_deleted() -> Result<()> {
     command.args(["--listen", &address.to_string()]);
     command.env("SIDETRAIL_COLLECTOR", format!("unix:{}", pod.collector.socket().display()));
     let mut orders = Process::spawn(command, &root.path().join("orders.log"))?;
-    orders.wait_http(address, "/orders", START).or_else(|error| {
-        // It asks who is there; that is an answer.
-        if http::get(address, "/orders").is_ok() { Ok(()) } else { Err(error) }
-    })?;
+    // It asks who is there; that is an answer.
+    wait_for("the service", START, || Ok(http::get(address, "/orders").ok()))?;
 
     let (answered, ended) = (AtomicU64::new(0), AtomicBool::new(false));
     let took = thread::scope(|scope| {
@@ -198,7 +196,7 @@ fn a_drained_node_loses_nothing_that_was_acked_though_the_bucket_is_away() -> Re
     let proxy = Proxy::start(store.address())?;
     let behind_proxy = |collector: Collector| {
         let mut collector = collector.with_store(store, &bucket)?;
-        collector.set_env("AWS_ENDPOINT_URL_S3", &proxy.endpoint());
+        collector.set_env("AWS_ENDPOINT_URL", &proxy.endpoint());
         Ok::<_, anyhow::Error>(collector)
     };
     let mut gateway = behind_proxy(collector(root.path(), "gateway", Settings::default())?.as_gateway())?;
