@@ -148,7 +148,8 @@ fn the_configurations_are_those_of_our_binaries() -> Result<()> {
                     // What the injector adds.
                     let listen = serde_json::json!({ "socket": "/run/sidetrail/collector.sock" });
                     config.insert("listen".to_owned(), listen);
-                    config.insert("spool".to_owned(), serde_json::json!({ "directory": "/var/lib/sidetrail" }));
+                    config
+                        .insert("spool".to_owned(), serde_json::json!({ "directory": "/var/lib/sidetrail" }));
                     is_configuration_of("sidetrail-collector", &Value::from(config).to_string())?;
                     checked += 1;
                 }
@@ -175,7 +176,10 @@ fn every_pod_is_hardened() -> Result<()> {
             let Some(containers) = spec["containers"].as_array() else { continue };
             pods += 1;
             let pod = &spec["securityContext"];
-            ensure!(pod["runAsNonRoot"] == true && pod["seccompProfile"]["type"] == "RuntimeDefault", "{spec}");
+            ensure!(
+                pod["runAsNonRoot"] == true && pod["seccompProfile"]["type"] == "RuntimeDefault",
+                "{spec}"
+            );
             ensure!(document["spec"]["template"]["metadata"]["labels"]["sidetrail.dev/inject"] == "disabled");
             for container in containers {
                 let context = &container["securityContext"];
@@ -201,7 +205,8 @@ fn no_webhook_is_asked_about_its_own_namespace() -> Result<()> {
         for document in documents(&render(set, &[])?)? {
             for webhook in document["webhooks"].as_array().into_iter().flatten() {
                 webhooks += 1;
-                let expressions = webhook["namespaceSelector"]["matchExpressions"].as_array().context("none")?;
+                let expressions =
+                    webhook["namespaceSelector"]["matchExpressions"].as_array().context("none")?;
                 let own = expressions.iter().any(|expression| {
                     let names = expression["values"].as_array();
                     expression["key"] == "kubernetes.io/metadata.name"
@@ -209,7 +214,10 @@ fn no_webhook_is_asked_about_its_own_namespace() -> Result<()> {
                         && names.is_some_and(|names| names.contains(&"sidetrail".into()))
                 });
                 ensure!(own, "{webhook}");
-                ensure!(webhook["clientConfig"]["caBundle"].is_null(), "helm upgrade would take the bundle away");
+                ensure!(
+                    webhook["clientConfig"]["caBundle"].is_null(),
+                    "helm upgrade would take the bundle away"
+                );
             }
         }
     }

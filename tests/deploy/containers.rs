@@ -29,7 +29,10 @@ fn containerfiles_are_clean_and_hold_nothing_but_the_binary() -> Result<()> {
         let steps: Vec<_> = text.lines().filter(|line| !line.starts_with(['#', ' '])).collect();
         let of = |name: &str| steps.iter().filter(|step| step.split(' ').next() == Some(name)).count();
         ensure!(steps[0] == "FROM scratch", "{file} is built on something");
-        ensure!((of("RUN"), of("FROM"), of("COPY")) == (0, 1, 2), "{file} does more than copy the binary: {steps:?}");
+        ensure!(
+            (of("RUN"), of("FROM"), of("COPY")) == (0, 1, 2),
+            "{file} does more than copy the binary: {steps:?}"
+        );
         ensure!(steps.contains(&"USER 65532:65532"), "{file}: the user has to be a number that is not 0");
         let binary = file.trim_start_matches("images/").trim_end_matches(".Containerfile");
         let entry = format!("ENTRYPOINT [\"/usr/local/bin/sidetrail-{binary}\"]");
@@ -42,8 +45,13 @@ fn containerfiles_are_clean_and_hold_nothing_but_the_binary() -> Result<()> {
 fn the_compose_file_configures_our_binaries() -> Result<()> {
     let compose = documents(&read("compose/compose.yaml")?)?.remove(0);
     let services = compose["services"].as_object().context("no services")?;
-    ensure!(services.contains_key("seaweedfs") && services.contains_key("collector"), "{:?}", services.keys());
-    let known = |kind: &str, name: &Value| name.as_str().is_some_and(|name| compose[kind].get(name).is_some());
+    ensure!(
+        services.contains_key("seaweedfs") && services.contains_key("collector"),
+        "{:?}",
+        services.keys()
+    );
+    let known =
+        |kind: &str, name: &Value| name.as_str().is_some_and(|name| compose[kind].get(name).is_some());
     for (name, service) in services {
         for config in service["configs"].as_array().into_iter().flatten() {
             ensure!(known("configs", &config["source"]), "{name} asks for {config}");
@@ -53,10 +61,14 @@ fn the_compose_file_configures_our_binaries() -> Result<()> {
         }
         // Whatever is published is for this host.
         for port in service["ports"].as_array().into_iter().flatten() {
-            ensure!(port.as_str().is_some_and(|port| port.starts_with("127.0.0.1:")), "{name} publishes {port}");
+            ensure!(
+                port.as_str().is_some_and(|port| port.starts_with("127.0.0.1:")),
+                "{name} publishes {port}"
+            );
         }
     }
-    let content = |name: &str| compose["configs"][name]["content"].as_str().context("no content").map(str::to_owned);
+    let content =
+        |name: &str| compose["configs"][name]["content"].as_str().context("no content").map(str::to_owned);
     is_configuration_of("sidetrail-collector", &content("collector")?)?;
     if deploy().join("../crates/server/src/main.rs").try_exists()? {
         is_configuration_of("sidetrail-server", &content("server")?)?;
@@ -76,10 +88,13 @@ fn units_start_our_binaries_hardened() -> Result<()> {
         let binary = if name == "sidetrail-gateway" { "sidetrail-collector" } else { name };
         let start = format!("\nExecStart=/usr/bin/{binary} --config /etc/sidetrail/");
         ensure!(text.contains(&start), "{unit} does not start {binary}");
-        for line in ["NoNewPrivileges=yes", "ProtectSystem=strict", "DynamicUser=yes", "MemoryDenyWriteExecute=yes"] {
+        for line in
+            ["NoNewPrivileges=yes", "ProtectSystem=strict", "DynamicUser=yes", "MemoryDenyWriteExecute=yes"]
+        {
             ensure!(text.lines().any(|it| it == line), "{unit} has no {line}");
         }
-        let analyze = Command::new("systemd-analyze").arg("verify").arg("--man=no").arg(deploy().join(unit)).output();
+        let analyze =
+            Command::new("systemd-analyze").arg("verify").arg("--man=no").arg(deploy().join(unit)).output();
         match analyze {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 println!("{unit}: systemd-analyze is not installed, so systemd itself has not looked");

@@ -41,7 +41,10 @@ fn every_alert_says_what_it_means_and_how_bad_it_is() -> Result<()> {
     let mut names = BTreeSet::new();
     for alert in &alerts {
         ensure!(names.insert(alert["alert"].as_str().context("no name")?), "{alert} is there twice");
-        ensure!(["warning", "critical"].iter().any(|severity| alert["labels"]["severity"] == *severity), "{alert}");
+        ensure!(
+            ["warning", "critical"].iter().any(|severity| alert["labels"]["severity"] == *severity),
+            "{alert}"
+        );
         for text in ["summary", "description"] {
             ensure!(alert["annotations"][text].as_str().is_some_and(|text| text.len() > 20), "{alert}");
         }
@@ -76,7 +79,9 @@ fn every_metric_that_is_named_exists() -> Result<()> {
         .filter(|name| {
             let base = ["_total", "_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
             !match name.strip_prefix(INJECTOR) {
-                Some(own) => registered.as_ref().is_none_or(|names| names.iter().any(|it| own.starts_with(it))),
+                Some(own) => {
+                    registered.as_ref().is_none_or(|names| names.iter().any(|it| own.starts_with(it)))
+                }
                 None => exposed.contains(*name) || base.is_some_and(|base| exposed.contains(base)),
             }
         })

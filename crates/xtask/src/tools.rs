@@ -34,7 +34,10 @@ pub(crate) fn install(workspace: &Workspace) -> Result<()> {
         println!("tools are in {}", venv.display());
         return Ok(());
     }
-    println!("installing {}", REQUIREMENTS.lines().filter(|line| !line.starts_with('#')).take(6).collect::<Vec<_>>().join(", "));
+    println!(
+        "installing {}",
+        REQUIREMENTS.lines().filter(|line| !line.starts_with('#')).take(6).collect::<Vec<_>>().join(", ")
+    );
     let began = Instant::now();
     match fs::remove_dir_all(&venv) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -94,7 +97,9 @@ fn install_helm(venv: &Path) -> Result<()> {
 /// A stamp outlives the Python it was made with: an upgrade of the system's Python breaks the environment.
 fn works(venv: &Path) -> bool {
     let mut probe = Command::new(venv.join("bin/python"));
-    venv.join("bin/weed").is_file() && venv.join("bin/helm").is_file() && output(probe.args(["-c", "import boto3, awscli"])).is_ok()
+    venv.join("bin/weed").is_file()
+        && venv.join("bin/helm").is_file()
+        && output(probe.args(["-c", "import boto3, awscli"])).is_ok()
 }
 
 fn install_into(venv: &Path, requirements: &Path) -> Result<()> {

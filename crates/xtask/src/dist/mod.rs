@@ -62,7 +62,8 @@ pub(crate) fn make(workspace: &Workspace, dist: &Dist) -> Result<()> {
         for (package, binary) in &binaries {
             let built = workspace.target.join(target).join(profile).join(binary);
             let bytes = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
-            let is_static = elf::is_static(&bytes).with_context(|| format!("{} is no program", built.display()))?;
+            let is_static =
+                elf::is_static(&bytes).with_context(|| format!("{} is no program", built.display()))?;
             ensure!(
                 is_static || !target.ends_with("-musl"),
                 "{} asks for a dynamic linker, which an image has not",
@@ -83,7 +84,9 @@ pub(crate) fn make(workspace: &Workspace, dist: &Dist) -> Result<()> {
     }
     match fs::copy(CERTIFICATES, directory.join("ca-certificates.crt")) {
         Ok(_) => {}
-        Err(error) => eprintln!("no {CERTIFICATES} ({error}): put ca-certificates.crt to {}", directory.display()),
+        Err(error) => {
+            eprintln!("no {CERTIFICATES} ({error}): put ca-certificates.crt to {}", directory.display())
+        }
     }
     let sums = checksums(&directory)?;
     println!("{} files in {}", sums, directory.display());
@@ -155,8 +158,19 @@ fn archive(workspace: &Workspace, directory: &Path, place: &Path, time: &str) ->
         fs::copy(&file, staged.join(name)).with_context(|| format!("cannot copy {}", file.display()))?;
     }
     let mut tar = Command::new("tar");
-    tar.current_dir(directory).args(["--sort=name", "--format=ustar", "--owner=0", "--group=0", "--numeric-owner"]);
-    tar.args(["--mode=u=rwX,go=rX", &format!("--mtime=@{time}"), "--use-compress-program=gzip -n9", "--create"]);
+    tar.current_dir(directory).args([
+        "--sort=name",
+        "--format=ustar",
+        "--owner=0",
+        "--group=0",
+        "--numeric-owner",
+    ]);
+    tar.args([
+        "--mode=u=rwX,go=rX",
+        &format!("--mtime=@{time}"),
+        "--use-compress-program=gzip -n9",
+        "--create",
+    ]);
     run(tar.args(["--file", &format!("{name}.tar.gz"), &name]))?;
     Ok(fs::remove_dir_all(staged)?)
 }

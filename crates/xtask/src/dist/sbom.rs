@@ -42,7 +42,8 @@ pub(super) fn make(workspace: &Workspace, package: &str, target: &str, time: &st
     let tree = output(tree.args(["--edges", "normal", "--prefix", "depth", "--format", " {p}"]))?;
     let mut metadata = workspace.cargo(["metadata", "--locked", "--format-version", "1"]);
     let metadata: Metadata = serde_json::from_str(&output(&mut metadata)?)?;
-    let lock = std::fs::read_to_string(workspace.root.join("Cargo.lock")).context("cannot read Cargo.lock")?;
+    let lock =
+        std::fs::read_to_string(workspace.root.join("Cargo.lock")).context("cannot read Cargo.lock")?;
     let lock: Lock = toml::from_str(&lock).context("Cargo.lock is not what it was")?;
     let mut date = std::process::Command::new("date");
     let date = output(date.args(["--utc", "--date", &format!("@{time}"), "+%Y-%m-%dT%H:%M:%SZ"]))?;
@@ -103,7 +104,8 @@ fn render(
     // Of the content, so that the same content is the same document.
     let digest: [u8; 32] = Sha256::digest(bill.to_string()).into();
     let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    let uuid = [&hex[..8], &hex[8..12], &format!("8{}", &hex[13..16]), &format!("8{}", &hex[17..20]), &hex[20..]];
+    let uuid =
+        [&hex[..8], &hex[8..12], &format!("8{}", &hex[13..16]), &format!("8{}", &hex[17..20]), &hex[20..]];
     bill["serialNumber"] = json!(format!("urn:uuid:{}", uuid.join("-")));
     bill
 }
