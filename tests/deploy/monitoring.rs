@@ -133,7 +133,10 @@ fn exposed() -> Result<BTreeSet<String>> {
         let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
         Ok(names.map(str::to_owned).collect())
     };
-    wait_for("failures", START, || Ok(families()?.contains("sidetrail_trail_failures").then_some(())))?;
+    for family in ["trail_failures", "trail_log_files", "trail_forward_lag_seconds"] {
+        let family = format!("sidetrail_{family}");
+        wait_for(&family, START, || Ok(families()?.contains(&family).then_some(())))?;
+    }
     wait_for("forwarded events", START, || {
         Ok((gateway.metrics()?.get("sidetrail_forwarded_events_total") >= Some(&500.0)).then_some(()))
     })?;

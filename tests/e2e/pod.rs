@@ -229,6 +229,9 @@ fn a_drained_node_loses_nothing_that_was_acked_though_the_bucket_is_away() -> Re
     }
     ensure!(proxy.struck() > 0, "nobody missed the bucket");
     proxy.clear();
+    wait_for("the parcels in the bucket", START, || {
+        Ok((gateway.metrics()?.get("sidetrail_parcels") == Some(&0.0)).then_some(()))
+    })?;
     gateway.stop()?;
     holds_exactly_once(&gateway, &acked)?;
     println!(
