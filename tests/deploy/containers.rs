@@ -10,7 +10,7 @@ use crate::{deploy, documents, is_configuration_of, read};
 
 fn files(directory: &str, ending: &str) -> Result<Vec<String>> {
     let entries = std::fs::read_dir(deploy().join(directory))?;
-    let names = entries.map(|entry| Ok(entry?.file_name().into_string().ok().context("a name in UTF-8")?));
+    let names = entries.map(|entry| entry?.file_name().into_string().ok().context("a name in UTF-8"));
     let mut names = names.collect::<Result<Vec<_>>>()?;
     names.retain(|name| name.ends_with(ending));
     names.sort();

@@ -4,10 +4,12 @@ use std::fmt::Debug;
 
 use prost::Message;
 use sidetrail_record::Record;
+use sidetrail_wire::ingest::v1::deliver_request;
+use sidetrail_wire::ingest::v1::event::Payload;
 use sidetrail_wire::ingest::v1::{
     Batch, Call, DeliverRequest, DeliverResponse, Event, Goodbye, Heartbeat, Hello,
 };
-use sidetrail_wire::ingest::v1::{deliver_request, event};
+use sidetrail_wire::{EventRef, PayloadRef};
 use sidetrail_wire::{gateway, spool};
 
 /// What the first byte of an input chooses between: decodes, and if that succeeds, encodes and decodes again.
@@ -21,6 +23,7 @@ const KINDS: &[fn(&[u8])] = &[
     same::<spool::v1::FrameMeta>,
     same::<spool::v1::LedgerSnapshot>,
     same::<spool::v1::TrailState>,
+    event,
 ];
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
@@ -32,12 +35,14 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let calls: Vec<_> = calls.collect();
     let events = calls.iter().take(2).zip(1..).map(|(call, sequence)| Event {
         sequence,
-        payload: Some(event::Payload::Call(call.clone())),
+        payload: Some(Payload::Call(call.clone())),
         ..Event::default()
     });
+    let events = events.collect::<Vec<_>>();
+    let encoded: Vec<_> = events.iter().map(Message::encode_to_vec).collect();
     let messages = [
         deliver_request::Message::Hello(Hello { source: vec![7; 16].into(), ..Hello::default() }),
-        deliver_request::Message::Batch(Batch { events: events.collect() }),
+        deliver_request::Message::Batch(Batch { events }),
         deliver_request::Message::Heartbeat(Heartbeat::default()),
         deliver_request::Message::Goodbye(Goodbye::default()),
     ];
@@ -45,7 +50,11 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let meta = super::frame::meta(1, 2).encode_to_vec();
     let kind = |kind: u8| move |bytes: Vec<u8>| [&[kind], bytes.as_slice()].concat();
     let calls = calls.iter().map(Message::encode_to_vec).map(kind(0));
-    calls.chain(requests.into_iter().map(kind(1))).chain([kind(6)(meta)]).collect()
+    calls
+        .chain(requests.into_iter().map(kind(1)))
+        .chain([kind(6)(meta)])
+        .chain(encoded.into_iter().map(kind(9)))
+        .collect()
 }
 
 pub(super) fn check(input: &[u8]) {
@@ -59,21 +68,39 @@ fn same<M: Message + Default + PartialEq + Debug>(bytes: &[u8]) {
     }
 }
 
+/// What is read where it lies is what the generated code reads.
 fn call(bytes: &[u8]) {
-    let Ok(call) = Call::decode(bytes) else { return };
-    let owned = Record::try_from(call.clone());
-    if let Some(borrowed) = call.as_record() {
+    let owned = Call::decode(bytes).ok().map(Record::try_from);
+    if let Some(borrowed) = Call::read_record(bytes) {
         let mut text = Vec::new();
         borrowed.write(&mut text);
-        let owned = owned.as_ref().expect("what can be borrowed is valid");
+        let owned = owned.as_ref().expect("it is a call").as_ref().expect("what can be borrowed is valid");
         assert_eq!(text, serde_json::to_vec(owned).expect("a record can be written"));
     }
     match owned {
-        Err(invalid) => assert!(!invalid.field.is_empty() && !invalid.reason.is_empty()),
-        Ok(record) => {
+        None => {}
+        Some(Err(invalid)) => assert!(!invalid.field.is_empty() && !invalid.reason.is_empty()),
+        Some(Ok(record)) => {
             let text = serde_json::to_string(&record).expect("a record can be written");
             let again = Record::try_from(Call::from(record)).expect("a call made from a record is valid");
             assert_eq!(serde_json::to_string(&again).expect("a record can be written"), text);
         }
     }
+}
+
+/// The same of events. Calls in them are not looked at, so more is read than the generated code takes.
+fn event(bytes: &[u8]) {
+    let (read, Ok(event)) = (EventRef::read(bytes), Event::decode(bytes)) else { return };
+    let read = read.expect("the generated code reads it");
+    assert_eq!((read.sequence, read.completes), (event.sequence, event.completes));
+    let same = |bytes: &[u8], call: &Call| Call::decode(bytes).as_ref() == Ok(call);
+    let agree = match (&read.payload, &event.payload) {
+        (None, None) => true,
+        (Some(PayloadRef::Call(bytes)), Some(Payload::Call(call)))
+        | (Some(PayloadRef::Intent(bytes)), Some(Payload::Intent(call))) => same(bytes, call),
+        (Some(PayloadRef::Record(text)), Some(Payload::Record(record))) => text[..] == record[..],
+        (Some(PayloadRef::Dropped(read)), Some(Payload::Dropped(dropped))) => read == dropped,
+        _ => false,
+    };
+    assert!(agree, "{read:?} is not {event:?}");
 }

@@ -163,9 +163,9 @@ impl TrailFamilies {
     pub(super) fn of(&self, trail: &str) -> TrailMetrics {
         let label = TrailLabel { trail: trail.to_owned() };
         for counters in [&self.losses, &self.quarantined] {
-            counters.get_or_create(&label);
+            counters.get_or_create(&label).inc_by(0);
         }
-        self.protection.get_or_create(&label);
+        self.protection.get_or_create(&label).set(0);
         TrailMetrics { families: self.clone(), label }
     }
 

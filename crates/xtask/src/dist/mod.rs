@@ -85,7 +85,7 @@ pub(crate) fn make(workspace: &Workspace, dist: &Dist) -> Result<()> {
     match fs::copy(CERTIFICATES, directory.join("ca-certificates.crt")) {
         Ok(_) => {}
         Err(error) => {
-            eprintln!("no {CERTIFICATES} ({error}): put ca-certificates.crt to {}", directory.display())
+            eprintln!("no {CERTIFICATES} ({error}): put ca-certificates.crt to {}", directory.display());
         }
     }
     let sums = checksums(&directory)?;
