@@ -74,7 +74,9 @@ fn merged_segments_are_as_if_built_at_once() {
         let walk = |segment: &Segment| {
             let mut cursor = Cursor::term(segment, term).unwrap();
             let mut found = Vec::new();
-            while let Some(ordinal) = cursor.seek(segment, found.last().map_or(0, |last: &u32| last + 1)).unwrap() {
+            while let Some(ordinal) =
+                cursor.seek(segment, found.last().map_or(0, |last: &u32| last + 1)).unwrap()
+            {
                 found.push(ordinal);
             }
             found
