@@ -81,7 +81,8 @@
 //! the end. A hole that was synced once is damage, and the log goes on behind it; any other hole is a torn tail, and
 //! the log ends there. The frames' *durable* and the cursors tell which it is. Everything that was not proven durable is
 //! written over itself and synced before the first append, since after a failed sync the system's cache may hold what
-//! the device never got.
+//! the device never got. A segment in which damage was passed takes nothing more: what is damaged in it is judged by
+//! where it ends.
 //!
 //! What cannot be told: damage within the very last batch before a crash looks like a torn tail. It is cut, and
 //! [`Recovery`] says how many whole frames went with it.

@@ -86,13 +86,16 @@ pub(crate) fn recover<L: Ledger>(
     };
     let proven = if floor.segment == last { floor.offset } else { 0 };
     let proven = proven.max(proven_end(&mut scanner, first, size)?);
-    let (end, replayed) = replay(&mut scanner, first, size, proven.min(size), ledger)?;
-    recovery.replayed += replayed;
+    let Replayed { end, frames, passed } = replay(&mut scanner, first, size, proven.min(size), ledger)?;
+    recovery.replayed += frames;
     recovery.lost = floor.segment > last || (floor.segment == last && floor.offset > size);
 
     rewrite(&scanner, proven.min(end), end)?;
-    let close = (recovery.rebuilt || recovery.lost).then_some(floor.segment.max(last) + 1);
-    if close.is_none() && end < size {
+    let broken_off = recovery.rebuilt || recovery.lost;
+    // Damage is judged by where the segment ends: a header whose frame would reach beyond is none. Were the segment to
+    // grow, a reader might believe it, and pass what comes now as the rest of that frame.
+    let close = (broken_off || passed).then_some(floor.segment.max(last) + 1);
+    if !broken_off && end < size {
         let frames = count(&mut scanner, end, size)?;
         recovery.cut = Some(Cut { from: Position::new(last, end), to: Position::new(last, size), frames });
         scanner.file.set_len(end).map_err(Error::io("truncate", &scanner.path))?;
@@ -127,8 +130,7 @@ fn rebuild<L: Ledger>(fs: &dyn Fs, dir: &Path, number: u64, end: u64, ledger: &m
     };
     restore(ledger, &snapshot, &scanner.path)?;
     let end = if end > 0 { end } else { scanner.size()? };
-    let (_, replayed) = replay(&mut scanner, header.first(), end, end, ledger)?;
-    Ok(replayed)
+    Ok(replay(&mut scanner, header.first(), end, end, ledger)?.frames)
 }
 
 /// Up to where the frames themselves prove that the segment was durable.
@@ -146,15 +148,24 @@ fn proven_end(scanner: &mut Scanner, first: u64, size: u64) -> Result<u64> {
     }
 }
 
-/// Tells the ledger each frame up to the first hole that is not proven damage. Answers the end of the log.
+/// What the ledger was told.
+struct Replayed {
+    /// The end of the log.
+    end: u64,
+    frames: u64,
+    /// Whether damage was passed on the way.
+    passed: bool,
+}
+
+/// Tells the ledger each frame up to the first hole that is not proven damage.
 fn replay<L: Ledger>(
     scanner: &mut Scanner,
     first: u64,
     size: u64,
     proven: u64,
     ledger: &mut L,
-) -> Result<(u64, u64)> {
-    let (mut at, mut frames) = (first, 0);
+) -> Result<Replayed> {
+    let (mut at, mut frames, mut passed) = (first, 0, false);
     loop {
         match scanner.step(at, size)? {
             Step::Frame(header) => {
@@ -163,8 +174,10 @@ fn replay<L: Ledger>(
                 frames += 1;
                 at += header.frame_len() as u64;
             }
-            Step::Damage { to, .. } if to <= proven => at = to,
-            Step::Damage { .. } | Step::End => return Ok((at.max(proven), frames)),
+            Step::Damage { to, .. } if to <= proven => (at, passed) = (to, true),
+            Step::Damage { .. } | Step::End => {
+                return Ok(Replayed { end: at.max(proven), frames, passed: passed || at < proven });
+            }
         }
     }
 }

@@ -189,20 +189,20 @@ fn frames_behind_a_torn_one_do_not_come_back() {
 /// A hole in the last segment is damage when a later frame says that it was synced.
 #[test]
 fn damage_in_the_last_segment_is_no_torn_tail() {
-    let fs = MemoryFs::default();
-    let (mut writer, _) = open(&fs, small()).unwrap();
-    let positions = fill(&mut writer, 1..=5);
-    let end = writer.end();
-    drop(writer);
-    for at in [positions[1].offset + 5, positions[1].offset + FRAME_HEADER + 2] {
-        fs.tamper(&path(1), |bytes| bytes[at as usize] ^= 1);
-        let (writer, recovery) = open(&fs, small()).unwrap();
-        assert_eq!((writer.ledger().last, writer.end(), recovery.cut), (5, end, None));
-        let (frames, damages) = read_all(&mut writer.reader(Position::START));
-        assert_eq!((frames, damages.len()), (but(1..=5, &[2]), 1));
-        assert_eq!((damages[0].from, damages[0].to), (positions[1], positions[2]));
+    for within in [5, FRAME_HEADER + 2] {
+        let fs = MemoryFs::default();
+        let (mut writer, _) = open(&fs, small()).unwrap();
+        let positions = fill(&mut writer, 1..=5);
         drop(writer);
-        fs.tamper(&path(1), |bytes| bytes[at as usize] ^= 1);
+        fs.tamper(&path(1), |bytes| bytes[(positions[1].offset + within) as usize] ^= 1);
+        let (mut writer, recovery) = open(&fs, small()).unwrap();
+        assert_eq!((writer.ledger().last, recovery.cut), (5, None));
+        // What is damaged is judged by where the segment ends, so that takes nothing more.
+        assert_eq!(writer.end().segment, 2);
+        fill(&mut writer, 6..=6);
+        let (frames, damages) = read_all(&mut writer.reader(Position::START));
+        assert_eq!((frames, damages.len()), (but(1..=6, &[2]), 1));
+        assert_eq!((damages[0].from, damages[0].to), (positions[1], positions[2]));
     }
 }
 
