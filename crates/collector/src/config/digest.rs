@@ -41,6 +41,13 @@ pub struct DigestConfig {
     /// The region in the trail's ARN, for a trail of several regions. The collector's, where it is left out.
     #[schemars(with = "Option<String>", regex(pattern = "^[a-z][a-z0-9-]{0,63}$"))]
     pub home_region: Option<Region>,
+    /// Whether digests have a transparency log beside them: a Merkle tree over their records, by which one record is proved
+    /// and a witness finds out that the bucket was rolled back.
+    #[serde(default = "yes")]
+    pub log: bool,
+    /// The key that signs the checkpoints of the log: a PEM file with an Ed25519 key (PKCS#8). The one that signs the trail's
+    /// manifests, where it is left out; where several collectors write digests of a trail, they should have one.
+    pub log_key: Option<PathBuf>,
     /// PEM file with the public keys of the collectors whose manifests are certified. Those that are published in the
     /// bucket, where it is left out: then who can write to it can add one.
     pub trusted_keys: Option<PathBuf>,
@@ -54,6 +61,10 @@ fn default_settle() -> SignedDuration {
     SignedDuration::from_mins(5)
 }
 
+fn yes() -> bool {
+    true
+}
+
 impl DigestConfig {
     /// Checks what the types cannot.
     pub(super) fn check(&self, config: &Config) -> Result<(), ConfigError> {
@@ -64,6 +75,9 @@ impl DigestConfig {
         }
         if self.passphrase_file.is_some() && self.passphrase_env.is_some() {
             return wrong("digest.passphrase_env", "is of no use beside digest.passphrase_file".to_owned());
+        }
+        if self.log_key.is_some() && !self.log {
+            return wrong("digest.log_key", "is of no use without digest.log".to_owned());
         }
         for (index, name) in self.trails.iter().flatten().enumerate() {
             let at = format!("digest.trails[{index}]");
@@ -93,7 +107,8 @@ impl DigestConfig {
         let keys = [Some(&self.key), self.previous_key.as_ref()].into_iter().flatten();
         let keys =
             keys.filter(|key| !key.starts_with("awskms:") && !key.starts_with("pkcs11:")).map(PathBuf::from);
-        let others = [&self.passphrase_file, &self.trusted_keys].into_iter().flatten().cloned();
+        let others =
+            [&self.passphrase_file, &self.log_key, &self.trusted_keys].into_iter().flatten().cloned();
         keys.chain(others).collect::<Vec<_>>().into_iter()
     }
 }
@@ -124,6 +139,7 @@ mod tests {
             ("key: /k.pem, cadence: 7m", "digest.cadence is 7m: a cadence is 1 minute to 1 day"),
             ("key: /k.pem, settle: 2h", "digest.settle is 2h, allowed are 0s to 1h"),
             ("key: /k.pem, trails: [other]", "digest.trails[0] other is not the name of a trail"),
+            ("key: /k.pem, log: false, log_key: /l.pem", "digest.log_key is of no use"),
             ("key: /k.pem, passphrase_file: /p, passphrase_env: P", "digest.passphrase_env is of no use"),
         ] {
             let problems = problems(digest);

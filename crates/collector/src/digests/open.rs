@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sidetrail_archive::digest::{Cadence, Digester, Retention, Settings};
-use sidetrail_archive::key::Home;
+use sidetrail_archive::key::{Home, Trail, TreePlace};
 use sidetrail_archive::sign::{DigestSigner, Fingerprint, KeyBundle, KeyError, MAX_PEM, RsaSigner};
 use sidetrail_archive::store::Mode;
+use sidetrail_archive::tlog::commit::LogCommitment;
+use sidetrail_archive::tlog::note;
 
-use crate::StartError;
-use crate::config::{Config, DigestConfig, LockMode};
+use crate::config::{Config, DigestConfig, LockMode, TrailConfig};
 use crate::trail::open_store;
+use crate::{StartError, identity};
 
 /// The longest line of a passphrase file, in bytes.
 const MAX_PASSPHRASE: usize = 4096;
@@ -38,6 +40,14 @@ pub enum DigestError {
     /// The variable for the passphrase is not set.
     #[error("the variable {0} of digest.passphrase_env is not set")]
     Variable(String),
+    /// A log cannot have the name that its place gives it.
+    #[error("the log of the trail {trail} has no name")]
+    Log {
+        /// The trail.
+        trail: Trail,
+        /// What is wrong.
+        source: note::KeyError,
+    },
     /// A key that is elsewhere cannot be had.
     #[error("the key {key} cannot be used")]
     Remote {
@@ -100,11 +110,38 @@ pub(crate) fn open(config: &Config, digest: &DigestConfig) -> Result<Opened, Sta
             days: lock.days,
             legal_hold: lock.legal_hold,
         });
-        digesters.push((trail.name.to_string(), Digester::new(store, settings, signers.clone())));
+        let log = match digest.log {
+            true => Some(log(config, digest, trail, &settings, &mut told)?),
+            false => None,
+        };
+        let mut digester = Digester::new(store, settings, signers.clone());
+        if let Some(log) = log {
+            digester = digester.with_commitment(Box::new(log));
+        }
+        digesters.push((trail.name.to_string(), digester));
     }
     let fingerprint = fingerprints.last().copied();
     let fingerprint = fingerprint.ok_or_else(|| DigestError::Variable("digest.key".to_owned()))?;
     Ok(Opened { digesters, fingerprint, told })
+}
+
+/// The log of a trail, whose checkpoints are signed with a key of their own, or that of the trail's manifests.
+fn log(
+    config: &Config,
+    digest: &DigestConfig,
+    trail: &TrailConfig,
+    settings: &Settings,
+    told: &mut String,
+) -> Result<LogCommitment, StartError> {
+    let key = digest.log_key.as_deref().or(trail.key.as_deref());
+    let signer = identity::signer(&config.spool.directory, key)?;
+    told.push_str(&format!(" {}", signer.key_id()));
+    let (home, region) = (settings.home.clone(), settings.region.clone());
+    let place = TreePlace { home, region, trail: trail.name.clone() };
+    let name = trail.name.clone();
+    let tell = Box::new(move |what: &str| tracing::warn!(trail = %name, "{what}"));
+    let log = LogCommitment::new(place, &settings.bucket, signer, tell);
+    log.map_err(|source| DigestError::Log { trail: trail.name.clone(), source }.into())
 }
 
 /// The keys, oldest first.
@@ -144,4 +181,44 @@ fn read(path: &Path, limit: usize) -> Result<String, DigestError> {
         return Err(failed(source));
     }
     std::fs::read_to_string(path).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A first digest, with the log beside it or without.
+    async fn written(more: &str) -> (bool, bool) {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name).display().to_string();
+        for name in ["spool", "bucket"] {
+            fs::create_dir(at(name)).unwrap();
+        }
+        fs::write(at("key.pem"), include_str!("../../../archive/testdata/digest/key-a.pem")).unwrap();
+        let yaml = format!(
+            "account: '123456789012'\nregion: local\nlisten: {{ socket: {} }}\nspool: {{ directory: {} }}\n\
+             trails: [{{ name: default, destination: {} }}]\ndigest: {{ key: {}{more} }}\n",
+            at("socket"),
+            at("spool"),
+            at("bucket"),
+            at("key.pem")
+        );
+        let config: Config = serde_norway::from_str(&yaml).unwrap();
+        let mut opened = open(&config, config.digest.as_ref().unwrap()).unwrap();
+        let (_, digester) = &mut opened.digesters[0];
+        digester.step("2026-01-15T11:10:00Z".parse().unwrap()).await.unwrap();
+        let home = directory.path().join("bucket/AWSLogs/123456789012");
+        let checkpoint = fs::read_to_string(home.join("Sidetrail-Log/local/default/checkpoint"));
+        let empty = "local/AWSLogs/123456789012/Sidetrail-Log/local/default\n0\n47DEQpj8HBSa";
+        let log = checkpoint.is_ok_and(|checkpoint| checkpoint.starts_with(empty));
+        (home.join("CloudTrail-Digest").is_dir(), log)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn digests_have_a_log_unless_it_is_turned_off() {
+        assert_eq!(written("").await, (true, true));
+        assert_eq!(written(", log: false").await, (true, false));
+    }
 }
