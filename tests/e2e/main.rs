@@ -10,6 +10,7 @@ mod guarded;
 mod hop;
 mod intents;
 mod matrix;
+mod pod;
 mod protection;
 mod reload;
 mod replay;

@@ -75,6 +75,52 @@ pub struct Manifest {
     /// sent events meanwhile would seem to have a gap.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub events_before: u64,
+    /// Where the collector runs, by its own word. Absent where it was not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Workload>,
+}
+
+/// Where a collector runs: in Kubernetes, its pod. Each member is absent where it is not known, and one of them is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Workload {
+    /// Namespace of the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Name of the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// ServiceAccount of the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<String>,
+    /// Uid of the pod: names come again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// Node that it runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+}
+
+impl Workload {
+    /// Bytes of one member: what Kubernetes' names have at most.
+    pub const MAX_NAME: usize = 253;
+
+    /// What is wrong with it, if anything.
+    ///
+    /// # Errors
+    /// If nothing is known, or a member is empty, too long, or has control characters.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let Self { namespace, pod, service_account, uid, node } = self;
+        let mut known = [namespace, pod, service_account, uid, node].into_iter().flatten().peekable();
+        if known.peek().is_none() {
+            return Err("a workload of which nothing is known");
+        }
+        if known.any(|name| name.is_empty() || name.len() > Self::MAX_NAME || name.contains(char::is_control))
+        {
+            return Err("a workload's member is not a text of 1 to 253 bytes");
+        }
+        Ok(())
+    }
 }
 
 /// The log file of a manifest: its stored bytes, and the content after inflation.
@@ -238,6 +284,7 @@ impl Manifest {
             attempt: 0,
             taken: Vec::new(),
             events_before: 0,
+            workload: None,
         }
     }
 
@@ -349,7 +396,7 @@ impl Manifest {
         if self.taken.len() as u64 > 2 * u64::from(self.attempt) {
             return Err("more names were taken than tried");
         }
-        Ok(())
+        self.workload.as_ref().map_or(Ok(()), Workload::check)
     }
 }
 

@@ -7,10 +7,11 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use sidetrail_archive::dsse::Envelope;
 use sidetrail_archive::hash::Sha256;
 use sidetrail_archive::key::{Account, Home, Id, ManifestKey, Prefix, Region, Trail};
 use sidetrail_archive::log::{LogWriter, MAX_CONTENT, content_digest, read_records};
-use sidetrail_archive::manifest::{Chain, Manifest, PublishedKey, Source};
+use sidetrail_archive::manifest::{Chain, Manifest, PublishedKey, Source, Workload};
 use sidetrail_archive::sign::{Ed25519Signer, Signer};
 use sidetrail_archive::source::Directory;
 use sidetrail_archive::verify;
@@ -89,6 +90,40 @@ fn version_1_is_still_written_byte_for_byte() {
     let (key, bytes) = PublishedKey::seal(manifests()[0].manifest.0.home.clone(), &signer()).unwrap();
     assert_eq!(read(&key), bytes);
     assert_eq!(PublishedKey::open(&bytes).unwrap().public_key, *signer().public_key());
+}
+
+/// A member that came later: where the collector runs. What it looks like is kept here for ever, too.
+#[test]
+fn a_workload_is_the_last_member() {
+    let keys = [signer().public_key().clone()];
+    let mut manifest = manifests()[0].clone();
+    let without = String::from_utf8(dsse_payload(&manifest)).unwrap();
+    assert!(!without.contains("workload"));
+    manifest.workload = Some(Workload {
+        namespace: Some("shop".to_owned()),
+        pod: Some("web-7b96576446-xghrz".to_owned()),
+        service_account: Some("default".to_owned()),
+        uid: Some("24307bca-30ac-4bed-a76a-05b25f1bc62c".to_owned()),
+        node: Some("node-1".to_owned()),
+    });
+    let with = String::from_utf8(dsse_payload(&manifest)).unwrap();
+    let expected = r#","workload":{"namespace":"shop","pod":"web-7b96576446-xghrz","serviceAccount":"default","uid":"24307bca-30ac-4bed-a76a-05b25f1bc62c","node":"node-1"}}"#;
+    assert_eq!(with, format!("{}{expected}", without.strip_suffix('}').unwrap()));
+    assert_eq!(Manifest::open(&manifest.seal(&signer()).unwrap(), &keys).unwrap(), manifest);
+
+    manifest.workload = Some(Workload { node: Some("node-1".to_owned()), ..Workload::default() });
+    assert!(
+        String::from_utf8(dsse_payload(&manifest)).unwrap().ends_with(r#","workload":{"node":"node-1"}}"#)
+    );
+    for wrong in [Workload::default(), Workload { pod: Some(String::new()), ..Workload::default() }] {
+        manifest.workload = Some(wrong);
+        assert!(manifest.seal(&signer()).is_err());
+    }
+}
+
+/// The payload of a sealed manifest.
+fn dsse_payload(manifest: &Manifest) -> Vec<u8> {
+    Envelope::read(&manifest.seal(&signer()).unwrap()).unwrap().payload
 }
 
 /// How the files came to be. A new version gets files of its own; these are never written again.

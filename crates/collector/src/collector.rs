@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Workload};
 use crate::digests::{DigestError, Digests};
 use crate::environment::Environment;
 use crate::gateway::Gateway;
@@ -165,6 +165,7 @@ impl Collector {
             region: config.region.clone(),
             directory: directory.clone(),
             collector,
+            workload: config.workload.as_ref().map(Workload::to_manifest),
             committer: committer.clone(),
             retired,
             ledger: ledger.clone(),
@@ -270,6 +271,12 @@ impl Collector {
         self.pending = pending;
         self.config = config;
         Ok(())
+    }
+
+    /// How many senders are connected, and whether one ever sent something.
+    #[must_use]
+    pub fn senders(&self) -> (u64, bool) {
+        (self.metrics.open_streams(), self.ledger.totals().accepted > 0)
     }
 
     /// Looks after what takes its time, such as trails that were removed. Call it every few seconds.

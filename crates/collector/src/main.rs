@@ -3,16 +3,20 @@
 //! Exit codes: 0 after a shutdown, 1 if it could not start or was told twice to end, 64 for a configuration that cannot be
 //! used, 70 if the spool failed and the process has to be started anew. Those of `explain`: 0 if each event is taken by
 //! some trail, 1 if one is taken by none, 64 as above, 65 if the events cannot be read, 74 if the answer cannot be written.
+//! Those of `probe`: 0 if applications can connect, 1 if not, 64 as above.
 
 mod logs;
 mod operate;
+mod probe;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use jiff::SignedDuration;
 use sidetrail_collector::explain::{ExplainError, Form, explain};
 use sidetrail_collector::{Collector, Config, System, Watch, chain, check_files};
 
@@ -27,7 +31,8 @@ const EXIT_WRITE: u8 = 74;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// Configuration file, YAML. Read again on SIGHUP, and when it has changed.
+    /// Configuration file, YAML. Read again on SIGHUP, and when it has changed. `env:NAME` is no file but the environment
+    /// variable NAME.
     #[arg(long, global = true, env = "SIDETRAIL_CONFIG", default_value = "/etc/sidetrail/collector.yaml")]
     config: PathBuf,
     /// Check the configuration file and the files for TLS that it names, print all that is wrong, and end.
@@ -58,6 +63,19 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say whether applications can connect to the collector that runs with this configuration. For probes and hooks.
+    ///
+    /// Exit codes: 0 if they can, 1 if not, 64 for a configuration that cannot be used.
+    Probe {
+        /// Try for so long until they can, e.g. `60s`.
+        #[arg(long, default_value = "0s", value_parser = waiting)]
+        wait: Duration,
+    },
+}
+
+fn waiting(text: &str) -> Result<Duration, String> {
+    let duration: SignedDuration = text.parse().map_err(|error| format!("{error}"))?;
+    duration.try_into().map_err(|_| "must not be negative".to_owned())
 }
 
 fn main() -> ExitCode {
@@ -75,8 +93,10 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    if let Some(Command::Explain { event, json }) = arguments.command {
-        return explained(&config, &event, json);
+    match arguments.command {
+        Some(Command::Explain { event, json }) => return explained(&config, &event, json),
+        Some(Command::Probe { wait }) => return probed(&config, wait),
+        None => {}
     }
     if arguments.validate {
         println!("{} is valid", arguments.config.display());
@@ -98,6 +118,16 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("sidetrail-collector: cannot start threads: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn probed(config: &Config, wait: Duration) -> ExitCode {
+    match probe::probe(&config.listen, wait) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sidetrail-collector: no application can connect: {error}");
             ExitCode::FAILURE
         }
     }

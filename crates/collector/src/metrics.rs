@@ -224,6 +224,11 @@ impl Metrics {
         self.trails.forget(name);
     }
 
+    /// Senders that are connected.
+    pub(crate) fn open_streams(&self) -> u64 {
+        self.streams.get().try_into().unwrap_or_default()
+    }
+
     pub(crate) fn stream_opened(&self) -> OpenStream {
         self.streams.inc();
         OpenStream(self.streams.clone())

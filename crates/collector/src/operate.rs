@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 use sidetrail_collector::{Collector, Config, Watch, chain};
@@ -65,6 +65,7 @@ pub(crate) async fn run(
     signals: &mut Signals,
 ) -> End {
     let mut look = every(LOOK_EVERY);
+    let mut senders = Senders::default();
     // Twice in the time that the service manager gives, as it asks for.
     let mut watchdog = sd_notify::watchdog_enabled().map(|within| every(within / 2));
     tell(&[NotifyState::Ready]);
@@ -81,6 +82,13 @@ pub(crate) async fn run(
             Event::Watchdog => tell(&[NotifyState::Watchdog]),
             Event::Look => {
                 collector.look_after();
+                let after = collector.config().end_after_senders;
+                if after.is_some_and(|after| {
+                    senders.are_gone(collector.senders(), after.unsigned_abs(), Instant::now())
+                }) {
+                    tracing::info!("all senders have gone");
+                    break false;
+                }
                 if watch.changed() {
                     reload(&mut collector, file, logs, &mut watch).await;
                 }
@@ -101,6 +109,25 @@ pub(crate) async fn run(
     };
     tracing::info!(drained = ended.drained, adds_up = ended.adds_up, "ended");
     if failed { End::SpoolFailed } else { End::Asked }
+}
+
+/// Whether senders came, and since when none is there.
+#[derive(Debug, Default)]
+struct Senders {
+    came: bool,
+    none_since: Option<Instant>,
+}
+
+impl Senders {
+    /// Takes in how many are connected and whether one ever sent something. Whether all have been gone for `after`.
+    fn are_gone(&mut self, (open, sent): (u64, bool), after: Duration, now: Instant) -> bool {
+        self.came |= sent || open > 0;
+        if open > 0 || !self.came {
+            self.none_since = None;
+            return false;
+        }
+        now.duration_since(*self.none_since.get_or_insert(now)) >= after
+    }
 }
 
 async fn reload(collector: &mut Collector, file: &Path, logs: &Logs, watch: &mut Watch) {
@@ -153,5 +180,27 @@ async fn tick(interval: &mut Option<Interval>) {
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::warn!(%error, "cannot tell the service manager");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senders_are_gone_when_they_came_and_stay_away() {
+        let start = Instant::now();
+        let after = Duration::from_secs(10);
+        let mut senders = Senders::default();
+        let mut at =
+            |open, sent, seconds| senders.are_gone((open, sent), after, start + Duration::from_secs(seconds));
+        assert!(!at(0, false, 0), "nobody came");
+        assert!(!at(0, false, 100), "nobody came yet");
+        assert!(!at(1, false, 102));
+        assert!(!at(0, false, 104));
+        assert!(!at(1, true, 112), "it came back");
+        assert!(!at(0, true, 114));
+        assert!(!at(0, true, 123));
+        assert!(at(0, true, 124));
     }
 }

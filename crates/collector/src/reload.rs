@@ -44,6 +44,7 @@ pub(crate) fn keep_what_needs_a_restart(now: &Config, next: &mut Config) -> Vec<
     keep(&mut pending, "spool.segment", &now.spool.segment, &mut next.spool.segment);
     keep(&mut pending, "gateway", &now.gateway, &mut next.gateway);
     keep(&mut pending, "forwarders", &now.forwarders, &mut next.forwarders);
+    keep(&mut pending, "workload", &now.workload, &mut next.workload);
     let (listen, next) = (&now.listen, &mut next.listen);
     keep(&mut pending, "listen.socket", &listen.socket, &mut next.socket);
     keep(&mut pending, "listen.socket_mode", &listen.socket_mode, &mut next.socket_mode);
@@ -148,6 +149,7 @@ trails: [{ name: default, destination: s3://audit/logs }]
         let now = config("", "");
         for (from, to, expected) in [
             ("eu-west-1", "eu-west-2", &["region"][..]),
+            ("eu-west-1", "eu-west-1\nworkload: { node: n }", &["workload"]),
             ("collector.sock", "other.sock", &["listen.socket"]),
             (
                 "directory: /var/lib/sidetrail",

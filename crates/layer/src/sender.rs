@@ -209,7 +209,7 @@ impl SenderBuilder {
         self
     }
 
-    /// Which instance of the service this is. By default what `HOSTNAME` says, else the host's name, else `unknown`.
+    /// Which instance of the service this is. By default what `SIDETRAIL_INSTANCE` says, else what `HOSTNAME` says, else the host's name, else `unknown`.
     pub fn instance(mut self, name: impl Into<String>) -> Self {
         self.instance = Some(name.into());
         self
@@ -233,6 +233,7 @@ impl SenderBuilder {
         };
         let instance = self
             .instance
+            .or_else(|| env("SIDETRAIL_INSTANCE"))
             .or_else(|| env("HOSTNAME"))
             .or_else(host_name)
             .unwrap_or_else(|| "unknown".to_owned());

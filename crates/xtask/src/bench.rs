@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use crate::tools;
 use crate::workspace::{Workspace, run};
 
-/// The benches of `tests/benches`, and of the server's own.
+/// The benches of `tests/benches`, and of the server's and the injector's own.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Name {
     /// What the layer adds to a request, beside tower-http's `TraceLayer`
@@ -20,6 +20,8 @@ pub(crate) enum Name {
     Verify,
     /// The newest events of millions by each attribute of `LookupEvents`, beside DuckDB on the same log files
     Lookup,
+    /// What the injector's webhook answers on one core, beside a bare server that echoes
+    Injector,
 }
 
 pub(crate) fn run_bench(workspace: &Workspace, name: Name, arguments: &[OsString]) -> Result<()> {
@@ -40,6 +42,10 @@ pub(crate) fn run_bench(workspace: &Workspace, name: Name, arguments: &[OsString
             // By itself: built together with the tests it would have their features.
             run(&mut workspace.cargo(["build", "--release", "--package", "sidetrail-collector", "--bins"]))?;
             "collector"
+        }
+        Name::Injector => {
+            // Of its own package: it needs nothing of what the others are built with.
+            return run(bench_of(workspace, "sidetrail-injector", "injector").args(arguments));
         }
         Name::Verify => {
             tools::install(workspace)?;

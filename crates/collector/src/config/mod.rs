@@ -8,6 +8,7 @@ mod peer;
 mod protection;
 mod selectors;
 mod trail;
+mod workload;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub(crate) use protection::is_encryption;
 pub use protection::{Encryption, EncryptionKind, LockMode, ObjectLock};
 pub use selectors::SelectorsConfig;
 pub use trail::{Rotate, TrailConfig};
+pub use workload::Workload;
 
 /// A spool needs room for a few segments, or nothing can be written while one is shipped.
 const MIN_BUDGET_SEGMENTS: u64 = 4;
@@ -58,6 +60,12 @@ pub struct Config {
     pub gateway: Option<Gateway>,
     /// Collectors that this one ships for.
     pub forwarders: Option<Forwarders>,
+    /// Where the collector runs, e.g. its pod: its manifests say so.
+    pub workload: Option<Workload>,
+    /// End, as after SIGTERM, once senders came and all of them have been gone for so long, e.g. `10s`: for a container
+    /// beside others in a pod that is to end. From `1s` to `1h`. Left out: never.
+    #[schemars(with = "Option<String>")]
+    pub end_after_senders: Option<SignedDuration>,
     /// How long a shutdown may take to ship what is in the spool, e.g. `25s`. What is left is shipped after the next
     /// start.
     #[serde(default = "default_shutdown_timeout")]
@@ -176,10 +184,14 @@ impl Config {
         Ok(config)
     }
 
-    /// Reads a configuration file, and leaves it to the caller to ask for its [problems](Self::problems).
+    /// Reads a configuration file, and leaves it to the caller to ask for its [problems](Self::problems). `env:NAME` is
+    /// no file but the environment variable `NAME`.
     pub fn parse(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text = match path.to_str().and_then(|path| path.strip_prefix("env:")) {
+            Some(variable) => std::env::var(variable).map_err(std::io::Error::other),
+            None => std::fs::read_to_string(path),
+        };
+        let text = text.map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         let mut config: Self = serde_norway::from_str(&text)
             .map_err(|source| ConfigError::Parse { path: path.to_owned(), source })?;
         config.hash = crate::reload::hash(&text);
@@ -202,6 +214,10 @@ impl Config {
             self.check_number_of_trails(),
             range("intents.grace", self.intents.grace, SignedDuration::from_secs(1), hour),
             range("shutdown_timeout", self.shutdown_timeout, SignedDuration::ZERO, hour),
+            self.workload.as_ref().map_or(Ok(()), Workload::check),
+            self.end_after_senders.map_or(Ok(()), |after| {
+                range("end_after_senders", after, SignedDuration::from_secs(1), hour)
+            }),
         ];
         problems.extend(values.into_iter().filter_map(Result::err));
         for (index, trail) in self.trails.iter().enumerate() {
@@ -342,6 +358,14 @@ trails: [{ name: default, destination: s3://audit/logs }]
                 "intents.grace is 900ms, allowed are 1s",
             ),
             ("region: eu-west-1", "region: r\nintents: { garce: 2s }", "garce"),
+            (
+                "region: eu-west-1",
+                "region: r\nworkload: {}",
+                "workload cannot be used: a workload of which nothing",
+            ),
+            ("region: eu-west-1", "region: r\nworkload: { pod: '' }", "workload cannot be used"),
+            ("region: eu-west-1", "region: r\nworkload: { port: a }", "port"),
+            ("region: eu-west-1", "region: r\nend_after_senders: 1ms", "end_after_senders is 1ms"),
             ("s3://audit/logs", "gateway", "trails[0].destination is gateway, and there is none"),
             (
                 "region: eu-west-1",

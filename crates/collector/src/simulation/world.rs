@@ -261,6 +261,7 @@ impl World {
                 home,
                 region: self.completion.region.clone(),
                 collector: COLLECTOR,
+                workload: None,
                 rotate: rotate.clone(),
                 signer: Arc::clone(&*SIGNER) as Arc<dyn Signer>,
                 public_key: (key, Bytes::from(object)),

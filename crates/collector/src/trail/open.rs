@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sidetrail_archive::key::{Account, Home, Id, Region};
-use sidetrail_archive::manifest::PublishedKey;
+use sidetrail_archive::manifest::{PublishedKey, Workload};
 use sidetrail_archive::store::Store;
 use sidetrail_spool::{Committer, Position, Reader};
 use tokio::runtime::Handle;
@@ -38,6 +38,7 @@ pub(crate) struct Opener {
     pub(crate) region: Region,
     pub(crate) directory: PathBuf,
     pub(crate) collector: Id,
+    pub(crate) workload: Option<Workload>,
     pub(crate) committer: Committer<SharedLedger>,
     pub(crate) retired: Retired,
     pub(crate) ledger: SharedLedger,
@@ -100,6 +101,7 @@ impl Opener {
             home,
             region: self.region.clone(),
             collector: self.collector,
+            workload: self.workload.clone(),
             rotate: config.rotate.clone(),
             signer,
             public_key: (public_key, Bytes::from(object)),

@@ -17,7 +17,7 @@ use sidetrail_archive::dsse::{Envelope, MAX_ENVELOPE};
 use sidetrail_archive::hash::Sha256;
 use sidetrail_archive::key::{Home, Id, KeyObjectKey, Region};
 use sidetrail_archive::log;
-use sidetrail_archive::manifest::{Chain, LogEntry, MakeError, Manifest, PublishedKey, Taken};
+use sidetrail_archive::manifest::{Chain, LogEntry, MakeError, Manifest, PublishedKey, Taken, Workload};
 use sidetrail_archive::sign::Signer;
 use sidetrail_archive::store::{Failure, Put};
 use sidetrail_spool::{Cursors, Item, Position, Reader};
@@ -39,6 +39,8 @@ pub(crate) struct Trail {
     pub(crate) home: Home,
     pub(crate) region: Region,
     pub(crate) collector: Id,
+    /// Where it runs, which its manifests say.
+    pub(crate) workload: Option<Workload>,
     pub(crate) rotate: Rotate,
     pub(crate) signer: Arc<dyn Signer>,
     /// The object that publishes the signer's key.
@@ -357,6 +359,7 @@ impl<D: Destination> Shipper<D> {
         .with_receipts(finished.receipts)
         .renamed(plan.attempt, plan.taken);
         manifest.events_before = self.progress.events_before();
+        manifest.workload.clone_from(&self.trail.workload);
         let log = finished.log.map(|log| Bytes::from(log.bytes));
         // Not the plan's end: a log whose damaged end was cut goes on before it, and what comes there is not in this batch.
         self.sealed = Some(Sealed {

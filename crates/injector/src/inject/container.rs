@@ -64,17 +64,32 @@ impl Sidecar<'_> {
                 ..self.probe("/livez")
             }),
             readiness_probe: self.readiness(),
-            lifecycle: (!native).then(|| Lifecycle {
-                post_start: Some(LifecycleHandler {
-                    exec: Some(exec(&["probe", "--wait", "60s"])),
-                    ..LifecycleHandler::default()
-                }),
-                ..Lifecycle::default()
-            }),
+            lifecycle: Some(self.hooks()).filter(|hooks| *hooks != Lifecycle::default()),
             resources: Some(self.resources()),
             security_context: Some(security(collector.run_as_user)),
             volume_mounts: Some(self.mounts()),
             ..Container::default()
+        }
+    }
+
+    /// The end is announced when the pod's end begins, so that as much as can be is shipped while applications still send.
+    /// A container among others gets SIGTERM together with them, after its hook: that waits for them to go.
+    fn hooks(&self) -> Lifecycle {
+        let hook = |arguments: &[&str]| {
+            Some(LifecycleHandler { exec: Some(exec(arguments)), ..LifecycleHandler::default() })
+        };
+        // Over the port of probes: without one there is nobody to tell.
+        let flush = |more: &[&str]| self.port.and_then(|_| hook(&[&["flush"], more].concat()));
+        match self.mode {
+            Mode::Native => Lifecycle { pre_stop: flush(&[]), ..Lifecycle::default() },
+            Mode::Classic => {
+                let wait = format!("{}s", rendered::grace(self.spec) / 2);
+                Lifecycle {
+                    post_start: hook(&["probe", "--wait", "60s"]),
+                    pre_stop: flush(&["--wait", &wait]),
+                    ..Lifecycle::default()
+                }
+            }
         }
     }
 

@@ -38,8 +38,7 @@ pub fn render(config: &Config, options: &Options, spec: &PodSpec, mode: Mode, po
     if let Some(port) = port {
         listen["health"] = format!("0.0.0.0:{port}").into();
     }
-    let grace = spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE);
-    let shutdown = (grace - MARGIN).clamp(1, 3600);
+    let shutdown = (grace(spec) - MARGIN).clamp(1, 3600);
     map.insert("listen".to_owned(), listen);
     map.insert("spool".to_owned(), json!({ "budget": options.spool, "directory": SPOOL_DIRECTORY }));
     map.insert("shutdown_timeout".to_owned(), format!("{shutdown}s").into());
@@ -61,6 +60,11 @@ pub fn render(config: &Config, options: &Options, spec: &PodSpec, mode: Mode, po
         map.insert("end_after_senders".to_owned(), AFTER_SENDERS.into());
     }
     Value::Object(map).to_string()
+}
+
+/// How long the pod's end may take, in seconds.
+pub(super) fn grace(spec: &PodSpec) -> i64 {
+    spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE)
 }
 
 fn chosen(trails: &[Value], names: &[String]) -> Value {

@@ -64,6 +64,7 @@ const SIBLINGS: &[(&str, &Grants)] = &[
             ("sidetrail-api", Always),
             ("sidetrail-server", Always),
             ("sidetrail-cli", Always),
+            ("sidetrail-injector", Always),
         ],
     ),
 ];
@@ -95,17 +96,25 @@ const FENCES: &[(&[&str], &Grants)] = &[
     ),
     (
         &["rustls", "rustls-webpki", "tokio-rustls"],
-        &[("sidetrail-wire", Optional), ("sidetrail-collector", Always), ("sidetrail-tests", Always)],
+        &[
+            ("sidetrail-wire", Optional),
+            ("sidetrail-collector", Always),
+            ("sidetrail-injector", Always),
+            ("sidetrail-tests", Always),
+        ],
     ),
     (
         &["axum"],
         &[
             ("sidetrail", Optional),
             ("sidetrail-collector", Always),
+            ("sidetrail-injector", Always),
             ("sidetrail-server", Always),
             ("sidetrail-tests", Always),
         ],
     ),
+    // Nothing else knows Kubernetes, or calls its API.
+    (&["k8s-openapi", "kube", "hyper-rustls", "rcgen"], &[("sidetrail-injector", Always), ("sidetrail-tests", Always)]),
     (&["datafusion"], &[]),
 ];
 
