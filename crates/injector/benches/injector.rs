@@ -157,7 +157,11 @@ fn measure() {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let bodies = bodies();
-    println!("{} reviews, {} bytes on average", bodies.len(), bodies.iter().map(Bytes::len).sum::<usize>() / bodies.len());
+    println!(
+        "{} reviews, {} bytes on average",
+        bodies.len(),
+        bodies.iter().map(Bytes::len).sum::<usize>() / bodies.len()
+    );
     // In turns, so that what else runs meets both.
     let run = |kind| runtime.block_on(figures(kind, &bodies));
     let (first, echo, second) = (run("injector"), run("echo"), run("injector"));
@@ -212,7 +216,8 @@ async fn figures(kind: &str, bodies: &[Bytes]) -> Figures {
     let start = Instant::now() + Duration::from_millis(50);
     let (before, total) = (server.cpu(), PACE * u32::try_from(PACED.as_secs()).unwrap());
     let (senders, mut times, failed) = every(senders, bodies, move |index| {
-        (index < total as usize).then(|| start + Duration::from_secs(1) / PACE * u32::try_from(index).unwrap())
+        (index < total as usize)
+            .then(|| start + Duration::from_secs(1) / PACE * u32::try_from(index).unwrap())
     })
     .await;
     let cpu = server.cpu() - before;
@@ -221,7 +226,8 @@ async fn figures(kind: &str, bodies: &[Bytes]) -> Figures {
     let (p50, p99, max) = (at(0.5), at(0.99), at(1.0));
 
     let (began, until) = (Instant::now(), Instant::now() + UNPACED);
-    let (_, unpaced, also) = every(senders, bodies, move |_| Some(Instant::now()).filter(|now| *now < until)).await;
+    let (_, unpaced, also) =
+        every(senders, bodies, move |_| Some(Instant::now()).filter(|now| *now < until)).await;
     let per_second = unpaced.len() as f64 / began.elapsed().as_secs_f64();
     let cpu_us = cpu * 1e6 / times.len() as f64;
     Figures { p50, p99, max, cpu_us, per_second, failures: failed + also }

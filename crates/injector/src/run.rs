@@ -121,14 +121,16 @@ impl Injector {
             metrics: Arc::clone(&metrics),
             config,
         });
+        let version_known = Arc::new(AtomicBool::new(state.config.native_sidecars != NativeSidecars::Auto));
         if state.config.native_sidecars == NativeSidecars::Auto {
-            tasks.spawn(learn_version(client.clone(), Arc::clone(&state)));
+            tasks.spawn(learn_version(client.clone(), Arc::clone(&state), Arc::clone(&version_known)));
         }
         let (address, health) = (local(&webhook_listener)?, local(&health_listener)?);
         let mut servers = JoinSet::new();
         let tls = acceptor(Arc::clone(&presented))?;
         servers.spawn(serve_tls(webhook_listener, tls, webhooks(state), Limits::default(), end.clone()));
-        let shown = Pages { metrics, presented, namespaces, board, ending: ending.clone() };
+        let ending_seen = ending.clone();
+        let shown = Pages { metrics, presented, namespaces, board, version_known, ending: ending_seen };
         servers.spawn(serve_pages(health_listener, pages(shown), end.clone()));
         let release = Some((client, lease, identity.pod.clone()));
         Ok(Self { address, health, tasks, servers, ending, end, release, identity })
@@ -164,14 +166,14 @@ async fn serve_pages(listener: TcpListener, router: axum::Router, end: Cancellat
     }
 }
 
-/// Asks the API server for its version until it tells. Meanwhile sidecars are native: whoever has an older cluster has it
-/// for long.
-async fn learn_version(client: Client, state: Arc<Webhooks>) {
+/// Asks the API server for its version until it tells. Until then the injector is not ready.
+async fn learn_version(client: Client, state: Arc<Webhooks>, known: Arc<AtomicBool>) {
     loop {
         match client.get::<Info>("/version").await {
             Ok(info) => {
                 let native = has_native_sidecars(&info);
                 state.native.store(native, Ordering::Relaxed);
+                known.store(true, Ordering::Relaxed);
                 tracing::info!(version = info.git_version, native, "the cluster's version");
                 return;
             }

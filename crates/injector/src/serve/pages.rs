@@ -1,6 +1,7 @@
 //! Probes, metrics, and the page of unaudited pods.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
@@ -25,6 +26,8 @@ pub struct Pages {
     pub namespaces: Arc<Namespaces>,
     /// What is unaudited.
     pub board: Arc<Board>,
+    /// Whether it is known if the cluster has native sidecars: an older one drops what makes them stay, in silence.
+    pub version_known: Arc<AtomicBool>,
     /// The process is told to end.
     pub ending: CancellationToken,
 }
@@ -48,6 +51,9 @@ async fn readyz(State(pages): State<Pages>) -> (StatusCode, String) {
     }
     if !pages.namespaces.is_complete() {
         reasons.push("namespaces are not known yet");
+    }
+    if !pages.version_known.load(Ordering::Relaxed) {
+        reasons.push("the cluster's version is not known yet");
     }
     if pages.ending.is_cancelled() {
         reasons.push("shutting down");

@@ -63,7 +63,12 @@ impl Api {
     pub(crate) fn list(&self, collection: &str) -> Vec<Value> {
         let prefix = format!("{collection}/");
         let objects = self.0.objects.lock().unwrap();
-        objects.1.iter().filter(|(path, _)| is_in(path, &prefix, collection)).map(|(_, object)| object.clone()).collect()
+        objects
+            .1
+            .iter()
+            .filter(|(path, _)| is_in(path, &prefix, collection))
+            .map(|(_, object)| object.clone())
+            .collect()
     }
 
     pub(crate) fn calls(&self, call: &str) -> usize {

@@ -50,12 +50,14 @@ pub(crate) async fn call(
     for authority in CertificateDer::pem_slice_iter(bundle) {
         roots.add(authority?)?;
     }
-    let config = ClientConfig::builder_with_details(Arc::new(ring::default_provider()), Arc::new(clock.clone()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config =
+        ClientConfig::builder_with_details(Arc::new(ring::default_provider()), Arc::new(clock.clone()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
     let name = ServerName::try_from("sidetrail-injector.sidetrail.svc")?;
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, TcpStream::connect(address).await?).await?;
+    let stream =
+        TlsConnector::from(Arc::new(config)).connect(name, TcpStream::connect(address).await?).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
     let request = Request::post(format!("{path}?timeout=5s"))

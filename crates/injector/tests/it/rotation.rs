@@ -26,7 +26,13 @@ struct Replica {
     address: std::net::SocketAddr,
 }
 
-async fn replica(api: &Api, name: &str, leads: bool, metrics: &Arc<Metrics>, end: &CancellationToken) -> Replica {
+async fn replica(
+    api: &Api,
+    name: &str,
+    leads: bool,
+    metrics: &Arc<Metrics>,
+    end: &CancellationToken,
+) -> Replica {
     let own = SelfManaged {
         validity: Validity {
             authority: SignedDuration::from_hours(1),
@@ -66,7 +72,10 @@ async fn no_call_fails_while_certificates_change() {
     let (metrics, end) = (Arc::new(Metrics::new()), CancellationToken::new());
     let mut leader = replica(&api, "one", true, &metrics, &end).await;
     let mut follower = replica(&api, "two", false, &metrics, &end).await;
-    assert!(!follower.keeper.look(start).await, "there is no certificate yet, and it is not this one's to make");
+    assert!(
+        !follower.keeper.look(start).await,
+        "there is no certificate yet, and it is not this one's to make"
+    );
     assert!(leader.keeper.look(start).await);
     assert!(follower.keeper.look(start).await);
 
@@ -76,7 +85,8 @@ async fn no_call_fails_while_certificates_change() {
     let load: Vec<_> = [leader.address, follower.address, leader.address, follower.address]
         .into_iter()
         .map(|address| {
-            let (heard, clock, calls, failures) = (heard.clone(), clock.clone(), calls.clone(), failures.clone());
+            let (heard, clock, calls, failures) =
+                (heard.clone(), clock.clone(), calls.clone(), failures.clone());
             let (review, end) = (captured("create-pod-from-deployment").to_string(), end.clone());
             tokio::spawn(async move {
                 while !end.is_cancelled() {
@@ -114,11 +124,21 @@ async fn no_call_fails_while_certificates_change() {
         task.await.unwrap();
     }
     let failures = failures.lock().unwrap();
-    assert!(failures.is_empty(), "{} of {}: {:?}", failures.len(), calls.load(Ordering::Relaxed), &failures[..1]);
+    assert!(
+        failures.is_empty(),
+        "{} of {}: {:?}",
+        failures.len(),
+        calls.load(Ordering::Relaxed),
+        &failures[..1]
+    );
     let text = metrics.encode().unwrap();
     let count = |what: &str| {
-        let line = format!(r#"sidetrail_injector_certificate_rotations_total{{what="{what}",outcome="success"}} "#);
-        let found = text.lines().find_map(|found| found.strip_prefix(&line)).map(|count| count.parse::<u32>().unwrap());
+        let line =
+            format!(r#"sidetrail_injector_certificate_rotations_total{{what="{what}",outcome="success"}} "#);
+        let found = text
+            .lines()
+            .find_map(|found| found.strip_prefix(&line))
+            .map(|count| count.parse::<u32>().unwrap());
         found.unwrap_or_default()
     };
     // Four hours: an authority is followed after forty minutes, and the overlaps.
@@ -161,7 +181,10 @@ async fn a_bundle_that_is_reset_is_put_back() {
     api.put(MUTATING, webhook_configuration(&[("a", "/mutate/namespace"), ("b", "/mutate/pod")]));
     assert!(leader.keeper.look(now).await);
     let set = api.get(MUTATING).unwrap();
-    assert_eq!(set["webhooks"][0]["clientConfig"]["caBundle"], set["webhooks"][1]["clientConfig"]["caBundle"]);
+    assert_eq!(
+        set["webhooks"][0]["clientConfig"]["caBundle"],
+        set["webhooks"][1]["clientConfig"]["caBundle"]
+    );
     let mut reset = set.clone();
     reset["webhooks"][1]["clientConfig"]["caBundle"] = "".into();
     api.put(MUTATING, reset);

@@ -78,6 +78,7 @@ async fn an_injector_needs_nothing_but_an_api_server() {
     call(webhooks, &believed, &clock, "/mutate/namespace", review.to_string()).await.unwrap();
     ending.await.unwrap();
     assert!(call(webhooks, &believed, &clock, "/mutate/namespace", review.to_string()).await.is_err());
-    let lease = api.get("/apis/coordination.k8s.io/v1/namespaces/sidetrail/leases/sidetrail-injector").unwrap();
+    let lease =
+        api.get("/apis/coordination.k8s.io/v1/namespaces/sidetrail/leases/sidetrail-injector").unwrap();
     assert_eq!(lease["spec"]["holderIdentity"], "", "given back");
 }

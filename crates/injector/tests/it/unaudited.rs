@@ -20,7 +20,9 @@ use crate::pods::{Cluster, config, review};
 async fn collector(metrics: &'static str) -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move { axum::serve(listener, Router::new().route("/metrics", get(move || async move { metrics }))).await });
+    tokio::spawn(async move {
+        axum::serve(listener, Router::new().route("/metrics", get(move || async move { metrics }))).await
+    });
     port
 }
 
@@ -56,7 +58,8 @@ async fn eventually(mut holds: impl FnMut() -> bool) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pods_that_are_not_audited_are_found_and_told_of() {
     let api = Api::start().await;
-    let label = |value: &str| json!({ "metadata": { "name": "shop", "labels": { "sidetrail.dev/inject": value } } });
+    let label =
+        |value: &str| json!({ "metadata": { "name": "shop", "labels": { "sidetrail.dev/inject": value } } });
     api.put("/api/v1/namespaces/shop", label("enabled"));
     api.put("/api/v1/namespaces/other", json!({ "metadata": { "name": "other" } }));
     let now = Timestamp::now();
@@ -86,7 +89,8 @@ async fn pods_that_are_not_audited_are_found_and_told_of() {
     put(through);
     let mut stuck = pod("shop", "stuck", old, Some(greeted));
     stuck["status"]["initContainerStatuses"][0]["started"] = false.into();
-    stuck["status"]["initContainerStatuses"][0]["state"] = json!({ "waiting": { "reason": "ImagePullBackOff" } });
+    stuck["status"]["initContainerStatuses"][0]["state"] =
+        json!({ "waiting": { "reason": "ImagePullBackOff" } });
     put(stuck);
 
     let config = config("");

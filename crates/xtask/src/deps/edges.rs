@@ -114,7 +114,10 @@ const FENCES: &[(&[&str], &Grants)] = &[
         ],
     ),
     // Nothing else knows Kubernetes, or calls its API.
-    (&["k8s-openapi", "kube", "hyper-rustls", "rcgen"], &[("sidetrail-injector", Always), ("sidetrail-tests", Always)]),
+    (
+        &["k8s-openapi", "kube", "hyper-rustls", "rcgen"],
+        &[("sidetrail-injector", Always), ("sidetrail-tests", Always)],
+    ),
     (&["datafusion"], &[]),
 ];
 
