@@ -111,13 +111,14 @@ pub fn judge(
         // No grace: nothing will give it one any more.
         return State::Unaudited(Reason::NotInjected);
     }
-    let reason = match (pod.started, hello) {
-        (true, Hello::Said | Hello::Unknown) => return State::Audited,
-        (true, Hello::Never) => Reason::NoLayer,
-        (true, Hello::Unreachable) => Reason::CollectorUnreachable,
-        (false, _) => Reason::CollectorNotStarted,
+    let state = match (pod.started, hello) {
+        (true, Hello::Said) => return State::Audited,
+        (true, Hello::Unknown) => State::Audited,
+        (true, Hello::Never) => State::Unaudited(Reason::NoLayer),
+        (true, Hello::Unreachable) => State::Unaudited(Reason::CollectorUnreachable),
+        (false, _) => State::Unaudited(Reason::CollectorNotStarted),
     };
-    if now.duration_since(pod.created) < grace { State::Starting } else { State::Unaudited(reason) }
+    if now.duration_since(pod.created) < grace { State::Starting } else { state }
 }
 
 /// A pod that is not audited.

@@ -19,7 +19,7 @@ use crate::pods::{OWN, captured, config};
 
 /// Of the clock that certificates go by.
 const STEP: i64 = 30;
-const STEPS: i64 = 480;
+const STEPS: i64 = 360;
 
 struct Replica {
     keeper: Keeper,
@@ -79,6 +79,8 @@ async fn no_call_fails_while_certificates_change() {
     assert!(leader.keeper.look(start).await);
     assert!(follower.keeper.look(start).await);
 
+    // The load ends before the servers do: who is still in their queue then is turned away.
+    let stop = CancellationToken::new();
     // What the caller believes: the bundle as it was a step ago.
     let heard = Arc::new(Mutex::new(bundle(&api.get(MUTATING).unwrap()).unwrap()));
     let (calls, failures) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
@@ -87,7 +89,7 @@ async fn no_call_fails_while_certificates_change() {
         .map(|address| {
             let (heard, clock, calls, failures) =
                 (heard.clone(), clock.clone(), calls.clone(), failures.clone());
-            let (review, end) = (captured("create-pod-from-deployment").to_string(), end.clone());
+            let (review, end) = (captured("create-pod-from-deployment").to_string(), stop.clone());
             tokio::spawn(async move {
                 while !end.is_cancelled() {
                     let believed = heard.lock().unwrap().clone();
@@ -119,10 +121,11 @@ async fn no_call_fails_while_certificates_change() {
             tokio::task::yield_now().await;
         }
     }
-    end.cancel();
+    stop.cancel();
     for task in load {
         task.await.unwrap();
     }
+    end.cancel();
     let failures = failures.lock().unwrap();
     assert!(
         failures.is_empty(),
@@ -141,11 +144,11 @@ async fn no_call_fails_while_certificates_change() {
             .map(|count| count.parse::<u32>().unwrap());
         found.unwrap_or_default()
     };
-    // Four hours: an authority is followed after forty minutes, and the overlaps.
-    assert!(count("authority_taken_over") >= 4, "{text}");
-    assert!(count("authority_forgotten") >= 4, "{text}");
-    assert!(count("certificate_issued") >= 10, "{text}");
-    assert!(bundles.len() >= 9);
+    // Three hours: an authority is followed after forty minutes, and the overlaps.
+    assert!(count("authority_taken_over") >= 3, "{text}");
+    assert!(count("authority_forgotten") >= 3, "{text}");
+    assert!(count("certificate_issued") >= 6, "{text}");
+    assert!(bundles.len() >= 7);
     println!("{} calls, {} authorities", calls.load(Ordering::Relaxed), count("authority_taken_over"));
 }
 
