@@ -168,6 +168,6 @@ mod tests {
         assert_eq!(text["response"]["allowed"], false);
         assert_eq!(text["response"]["status"]["message"], "no");
         let text = serde_json::to_value(Answer::patched("u", &[], &[]).unwrap()).unwrap();
-        assert_eq!(text.to_string().contains("patch"), false, "an empty patch is none");
+        assert!(!text.to_string().contains("patch"), "an empty patch is none");
     }
 }

@@ -49,7 +49,7 @@ pub async fn follow_files(files: Files, presented: Arc<Presented>) {
             }
             // Certificate and key may be halfway through a change: looked at again.
             Err(error) => {
-                tracing::warn!(error = %crate::chain(&error), "the changed certificate cannot be used")
+                tracing::warn!(error = %crate::chain(&error), "the changed certificate cannot be used");
             }
         }
     }

@@ -100,7 +100,7 @@ impl<'de, T: DeserializeOwned + Serialize> Deserialize<'de> for Strict<T> {
         let value = Value::deserialize(deserializer)?;
         let typed: T = serde_json::from_value(value.clone()).map_err(D::Error::custom)?;
         let known = serde_json::to_value(&typed).map_err(D::Error::custom)?;
-        match unknown(&value, &known, String::new()) {
+        match unknown(&value, &known, "") {
             None => Ok(Self(typed)),
             Some(path) => Err(D::Error::custom(format!("{} is not known", path.trim_start_matches('.')))),
         }
@@ -108,17 +108,17 @@ impl<'de, T: DeserializeOwned + Serialize> Deserialize<'de> for Strict<T> {
 }
 
 /// The first member of `given` that `known` does not have, or has another value for.
-fn unknown(given: &Value, known: &Value, path: String) -> Option<String> {
+fn unknown(given: &Value, known: &Value, path: &str) -> Option<String> {
     match (given, known) {
         (Value::Object(given), Value::Object(known)) => given.iter().find_map(|(key, value)| {
             let path = format!("{path}.{key}");
             match known.get(key) {
-                Some(known) => unknown(value, known, path),
+                Some(known) => unknown(value, known, &path),
                 None => (!value.is_null()).then_some(path),
             }
         }),
         (Value::Array(given), Value::Array(known)) => (given.iter().zip(known).enumerate())
-            .find_map(|(index, (given, known))| unknown(given, known, format!("{path}[{index}]"))),
+            .find_map(|(index, (given, known))| unknown(given, known, &format!("{path}[{index}]"))),
         _ => None,
     }
 }
@@ -158,7 +158,6 @@ impl CollectorConfig {
         let mut note = |field: &str, result: Result<(), String>| {
             problems.extend(
                 result
-                    .and_then(|()| Ok(()))
                     .err()
                     .map(|problem| ConfigError::Value { field: format!("collector.{field}"), problem }),
             );

@@ -33,7 +33,6 @@ pub struct Pages {
 }
 
 /// Their routes.
-#[must_use]
 pub fn pages(pages: Pages) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))

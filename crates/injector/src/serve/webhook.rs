@@ -32,7 +32,6 @@ pub struct Webhooks {
 }
 
 /// The routes of the three questions.
-#[must_use]
 pub fn webhooks(state: Arc<Webhooks>) -> Router {
     let mut router = Router::new();
     for question in Question::ALL {

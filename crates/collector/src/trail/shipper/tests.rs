@@ -220,6 +220,7 @@ fn shipper(writer: &SharedWriter, store: &Arc<Memory>) -> Shipper<Arc<Memory>> {
         home,
         region: "eu-west-1".parse().unwrap(),
         collector: Id([2; 16]),
+        workload: None,
         // Two frames fill a log file.
         rotate: Rotate { size: bytesize::ByteSize::kb(2), ..Rotate::default() },
         signer,

@@ -50,7 +50,8 @@ fn differences(given: &Value, typed: &Value, path: &str, problems: &mut Vec<Stri
                     (Some(_), None) => problems.push(format!("{path} is unknown")),
                     // Empty is what the types make of what is not there.
                     (None, Some(typed))
-                        if path == ".metadata" && typed.as_object().is_some_and(|map| map.is_empty()) => {}
+                        if path == ".metadata"
+                            && typed.as_object().is_some_and(serde_json::Map::is_empty) => {}
                     (None, Some(_)) => problems.push(format!("{path} is missing")),
                     (None, None) => {}
                 }
