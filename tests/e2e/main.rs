@@ -10,7 +10,6 @@ mod guarded;
 mod hop;
 mod intents;
 mod matrix;
-mod pod;
 mod protection;
 mod reload;
 mod replay;
