@@ -13,6 +13,7 @@ mod matrix;
 mod protection;
 mod reload;
 mod replay;
+mod servers;
 mod store;
 mod suppression;
 mod tamper;

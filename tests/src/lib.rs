@@ -38,6 +38,7 @@ pub mod proxy;
 pub mod sample;
 mod seaweedfs;
 pub mod sender;
+pub mod server;
 pub mod tools;
 mod wait;
 
@@ -48,5 +49,6 @@ pub use guarded::Guarded;
 pub use load::Load;
 pub use process::Process;
 pub use proxy::Proxy;
+pub use server::Server;
 pub use seaweedfs::{ACCESS_KEY, REGION, SECRET_KEY, SeaweedFs};
 pub use wait::{START, STOP, free_address, wait_for};

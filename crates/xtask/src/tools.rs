@@ -28,7 +28,7 @@ pub(crate) fn install(workspace: &Workspace) -> Result<()> {
         println!("tools are in {}", venv.display());
         return Ok(());
     }
-    println!("installing {}", REQUIREMENTS.lines().skip(2).take(3).collect::<Vec<_>>().join(", "));
+    println!("installing {}", REQUIREMENTS.lines().skip(2).take(4).collect::<Vec<_>>().join(", "));
     let began = Instant::now();
     match fs::remove_dir_all(&venv) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -70,7 +70,7 @@ pub(crate) fn install_duckdb(workspace: &Workspace) -> Result<PathBuf> {
 /// A stamp outlives the Python it was made with: an upgrade of the system's Python breaks the environment.
 fn works(venv: &Path) -> bool {
     let mut probe = Command::new(venv.join("bin/python"));
-    venv.join("bin/weed").is_file() && output(probe.args(["-c", "import boto3, awscli"])).is_ok()
+    venv.join("bin/weed").is_file() && output(probe.args(["-c", "import boto3, awscli, pytest"])).is_ok()
 }
 
 fn install_into(venv: &Path, requirements: &Path) -> Result<()> {

@@ -1,6 +1,8 @@
 //! The operations that this server does, a file each or for those that belong together, and how they are found.
 //!
-//! A new one is a file with a type that is an [`Implementation`], and a line in [`Registry::new`].
+//! A new one is a file with a type that is an [`Implementation`], a line in [`Registry::new`], and a `yes` in the table.
+//!
+#![doc = include_str!("operations.md")]
 
 mod create_trail;
 mod delete_trail;
@@ -140,5 +142,22 @@ pub(crate) fn reason(operation: Operation) -> &'static str {
             "it has no channels"
         }
         _ => "it is not done yet",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_true() {
+        let registry = Registry::new();
+        let rows = Operation::ALL.iter().map(|operation| match registry.get(*operation) {
+            Some(_) => format!("| `{operation}` | yes | |"),
+            None => format!("| `{operation}` | no | {} |", reason(*operation)),
+        });
+        let table = include_str!("operations.md");
+        let found: Vec<_> = table.lines().filter(|line| line.starts_with("| `")).map(str::to_owned).collect();
+        assert_eq!(found, rows.collect::<Vec<_>>());
     }
 }
