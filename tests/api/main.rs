@@ -29,7 +29,8 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if !arguments.filter.is_empty() && !arguments.filter.iter().any(|filter| "api".contains(filter.as_str())) {
+    if !arguments.filter.is_empty() && !arguments.filter.iter().any(|filter| "api".contains(filter.as_str()))
+    {
         return ExitCode::SUCCESS;
     }
     match run() {
@@ -44,7 +45,8 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let store = SeaweedFs::start()?;
     let directory = tempfile::tempdir()?;
-    let (state, bucket, delivered) = (store.bucket("state")?, store.bucket("trails")?, store.bucket("delivered")?);
+    let (state, bucket, delivered) =
+        (store.bucket("state")?, store.bucket("trails")?, store.bucket("delivered")?);
 
     let recorder = directory.path().join("recorder");
     fs::create_dir(&recorder)?;

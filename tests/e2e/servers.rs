@@ -73,7 +73,8 @@ fn three_servers_lose_nothing_while_one_is_killed() -> Result<()> {
     let outcome: Result<()> = thread::scope(|scope| {
         let race = &race;
         let trails = trails.as_str();
-        let mut threads: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || write(race, writer))).collect();
+        let mut threads: Vec<_> =
+            (0..WRITERS).map(|writer| scope.spawn(move || write(race, writer))).collect();
         threads.extend((0..2).map(|maker| scope.spawn(move || make_trails(race, maker, trails))));
         let killed = kill(race, &mut servers, length);
         race.end.store(true, Ordering::SeqCst);
@@ -196,7 +197,8 @@ fn make_trails(race: &Race, maker: u64, bucket: &str) -> Result<()> {
             ),
             Called::Unknown(_) => thread::sleep(Duration::from_millis(20)),
         }
-        let listed = call(random.of_list(&race.servers), "auditor", region, Operation::ListTrails, &json!({}));
+        let listed =
+            call(random.of_list(&race.servers), "auditor", region, Operation::ListTrails, &json!({}));
         if let Called::Done(listed) = listed {
             let count = listed["Trails"].as_array().map_or(0, Vec::len);
             ensure!((1..=MAX_TRAILS).contains(&count), "there are {count} trails");

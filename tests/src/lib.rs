@@ -49,6 +49,6 @@ pub use guarded::Guarded;
 pub use load::Load;
 pub use process::Process;
 pub use proxy::Proxy;
-pub use server::Server;
 pub use seaweedfs::{ACCESS_KEY, REGION, SECRET_KEY, SeaweedFs};
+pub use server::Server;
 pub use wait::{START, STOP, free_address, wait_for};

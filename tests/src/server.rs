@@ -192,8 +192,7 @@ fn try_call(
     headers.insert(sidetrail_api::TARGET_HEADER, HeaderValue::from_str(&target)?);
     let credentials =
         Credentials { access_key: key_id(user), secret: Secret::new(secret(user)), session_token: None };
-    let request =
-        Request { method: "POST", path: "/", query: "", headers: &headers, body: body.as_bytes() };
+    let request = Request { method: "POST", path: "/", query: "", headers: &headers, body: body.as_bytes() };
     let service = operation.service().signing_name();
     let headers = sign(&request, &credentials, region, service, Timestamp::now())?;
     let response = plain::post(server, &headers, body.as_bytes())?;

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{self, DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::error::{Code, Error, quoted};
 
@@ -29,10 +30,17 @@ pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     Checked { depth: 0, root: true }.deserialize(&mut reader).map_err(|error| wrong(error.to_string()))?;
     reader.end().map_err(|error| wrong(error.to_string()))?;
 
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    part(&mut serde_json::Deserializer::from_slice(body)).map_err(wrong)
+}
+
+/// Reads a part of a body that was read as JSON before; what is wrong is told by its member.
+///
+/// # Errors
+/// A text, for an error of the caller's choice.
+pub fn part<'de, T: Deserialize<'de>, D: Deserializer<'de>>(reader: D) -> Result<T, String> {
+    serde_path_to_error::deserialize(reader).map_err(|error| {
         let path = error.path().to_string();
-        wrong(if path == "." { error.inner().to_string() } else { format!("{path}: {}", error.inner()) })
+        if path == "." { error.inner().to_string() } else { format!("{path}: {}", error.inner()) }
     })
 }
 

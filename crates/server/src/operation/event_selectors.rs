@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sidetrail_api::shape::{GetEventSelectorsInput, GetEventSelectorsOutput, PutEventSelectorsOutput};
-use sidetrail_api::{Code, Error, Operation, quoted};
+use sidetrail_api::{Code, Error, Operation, json, quoted};
 use sidetrail_selectors::{InvalidSelectors, Scope, Selectors};
 
 use super::Implementation;
@@ -85,9 +85,10 @@ fn output(trail: &Seen<'_>, selectors: Selectors) -> PutEventSelectorsOutput {
 }
 
 fn parse<T: DeserializeOwned>(value: Option<Value>, member: &str) -> Result<Option<T>, Error> {
-    let parsed = value.map(serde_json::from_value).transpose();
-    parsed.map_err(|error| {
-        Error::new(Code::InvalidEventSelectors, format!("{member}: {}", quoted(&error.to_string())))
+    let parsed = value.map(json::part).transpose();
+    parsed.map_err(|what| {
+        let what = format!("{member}{}{what}", if what.starts_with('[') { "" } else { ": " });
+        Error::new(Code::InvalidEventSelectors, quoted(&what))
     })
 }
 

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use sidetrail_api::{Code, Error, name, quoted};
 use sidetrail_archive::key::{Account, Home, OrgId, Prefix};
-use sidetrail_archive::store::{Failure, StoreError};
+use sidetrail_archive::store::Failure;
 
 use crate::Context;
 use crate::access::Caller;
-use crate::buckets::missing;
+use crate::buckets::{folders, missing};
 use crate::refusal::Refusal;
 use crate::state::{StoredTrail, Trails};
 
@@ -120,15 +120,19 @@ pub(crate) async fn check_bucket(
     let store = context.buckets.get(&trail.bucket)?;
     let organization = context.config.organization.as_ref().filter(|_| trail.organization);
     let home = home(trail, account, organization.map(|it| it.id.clone()));
+    // A store may make a bucket that is written to; one that is looked into it says.
+    if let Err(error) = folders(&store, home.to_string().trim_end_matches('/')).await {
+        return Err(refusal(&trail.bucket, Failure::of(&error), &error));
+    }
     let key = format!("{home}Sidetrail-Probe/probe.json");
     match store.put_create(&key, Bytes::from_static(b"{}")).await {
         Ok(_) => Ok(()),
-        Err(error) => Err(refusal(&trail.bucket, &error)),
+        Err(error) => Err(refusal(&trail.bucket, error.failure(), &error)),
     }
 }
 
-fn refusal(bucket: &str, error: &StoreError) -> Refusal {
-    let told = match error.failure() {
+fn refusal(bucket: &str, failure: Failure, error: &(dyn std::error::Error + 'static)) -> Refusal {
+    let told = match failure {
         Failure::MissingBucket | Failure::NotFound => missing(bucket),
         Failure::Permission | Failure::Credentials => Error::new(
             Code::InsufficientS3BucketPolicy,
