@@ -1,5 +1,6 @@
 //! The end-to-end suite: one binary, a module per subject.
 
+mod api_digests;
 mod bad_input;
 mod crash;
 mod demo;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use tempfile::TempDir;
 
-use crate::{Process, START, free_address, http, tools};
+use crate::{Process, START, free_address, http, server, tools};
 
 /// The access key the server knows. Any other is refused.
 pub const ACCESS_KEY: &str = "sidetrail-tests";
@@ -293,7 +293,9 @@ fn option(name: &str, value: impl std::fmt::Display) -> String {
 }
 
 fn s3_config() -> String {
+    // `aws cloudtrail validate-logs` asks our server and the store with the same key.
+    let (admin, secret) = (server::key_id("admin"), server::secret("admin"));
     format!(
-        r#"{{"identities":[{{"name":"tests","credentials":[{{"accessKey":"{ACCESS_KEY}","secretKey":"{SECRET_KEY}"}}],"actions":["Admin","Read","Write","List","Tagging"]}}]}}"#
+        r#"{{"identities":[{{"name":"tests","credentials":[{{"accessKey":"{ACCESS_KEY}","secretKey":"{SECRET_KEY}"}},{{"accessKey":"{admin}","secretKey":"{secret}"}}],"actions":["Admin","Read","Write","List","Tagging"]}}]}}"#
     )
 }

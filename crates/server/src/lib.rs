@@ -14,6 +14,7 @@ mod history_of_trails;
 mod operation;
 mod protocol;
 mod refusal;
+mod serve;
 mod server;
 mod state;
 mod trail;

@@ -15,7 +15,8 @@ use crate::history::CacheError;
 use crate::operation::Registry;
 use crate::protocol::{self, Recorder, Throttle};
 use crate::state::{self, State};
-use crate::{Context, health, history_of_trails};
+use crate::serve::serve;
+use crate::{Context, digest, health, history_of_trails};
 
 /// The server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,7 @@ impl Server {
             return Err(problem.into());
         }
         let keys = Keys::read(&config, &env)?;
+        let signers = config.digest.as_ref().map(|it| digest::read_keys(it, &env)).transpose()?;
         let listener = bind(config.listen.api).await?;
         let health_listener = match config.listen.health {
             Some(address) => Some(bind(address).await?),
@@ -97,15 +99,12 @@ impl Server {
             tokio::spawn(health::serve(listener, Arc::clone(&context), closing.clone(), end.clone()));
         }
         tokio::spawn(history_of_trails::follow_trails(Arc::clone(&context), end.clone()));
+        if let (Some(config), Some(signers)) = (&context.config.digest, signers) {
+            let host = digest::Host::new(Arc::clone(&context), config, signers)?;
+            tokio::spawn(host.run(closing.clone()));
+        }
         let router = protocol::router(Arc::clone(&context));
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let closed = closing.clone();
-        let serving = tokio::spawn(async move {
-            let served = axum::serve(listener, service).with_graceful_shutdown(closed.cancelled_owned());
-            if let Err(error) = served.await {
-                tracing::error!(%error, "cannot serve");
-            }
-        });
+        let serving = tokio::spawn(serve(listener, router, closing.clone()));
         Ok(Self { context, api, health, closing, end, serving })
     }
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod history;
+mod digest;
 mod limits;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use sidetrail_archive::key::{Account, OrgId, Region};
 
 pub use access::{AccessKey, Role, SecretSource};
 pub use history::History;
+pub use digest::DigestConfig;
 pub use limits::{Limits, RateLimit, Throttling};
 
 /// Regions of one server.
@@ -47,6 +49,8 @@ pub struct Config {
     pub access_keys: Vec<AccessKey>,
     /// The organization that accounts belong to, for organization trails.
     pub organization: Option<Organization>,
+    /// Who signs digests. Without it this server writes none, and a collector, or another server, may.
+    pub digest: Option<DigestConfig>,
     /// How much is taken at a time.
     #[serde(default)]
     pub limits: Limits,
@@ -186,6 +190,7 @@ impl Config {
             self.check_buckets(),
             self.check_organization(),
             self.history.check(),
+            self.digest.as_ref().map_or(Ok(()), DigestConfig::check),
             self.limits.check(),
             self.check_shutdown_timeout(),
         ];
