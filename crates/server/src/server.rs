@@ -14,8 +14,8 @@ use crate::config::{Config, ConfigError};
 use crate::history::CacheError;
 use crate::operation::Registry;
 use crate::protocol::{self, Recorder, Throttle};
-use crate::state::{self, State};
 use crate::serve::serve;
+use crate::state::{self, State};
 use crate::{Context, digest, health, history_of_trails};
 
 /// The server cannot start.

@@ -1,8 +1,8 @@
 //! The configuration file: YAML, every key known, every value checked before anything is opened.
 
 mod access;
-mod history;
 mod digest;
+mod history;
 mod limits;
 
 use std::collections::BTreeMap;
@@ -16,8 +16,8 @@ use serde::Deserialize;
 use sidetrail_archive::key::{Account, OrgId, Region};
 
 pub use access::{AccessKey, Role, SecretSource};
-pub use history::History;
 pub use digest::DigestConfig;
+pub use history::History;
 pub use limits::{Limits, RateLimit, Throttling};
 
 /// Regions of one server.

@@ -51,7 +51,11 @@ fn errors_name_the_key() {
         ("regions:", "buckets: { A: /a }\nregions:", "buckets.A is no name of a bucket"),
         ("regions:", "digest: { keys: [] }\nregions:", "digest.keys has 0 entries"),
         ("regions:", "digest: { keys: [a], cadence: 7m }\nregions:", "digest.cadence is 7m"),
-        ("regions:", "buckets: { abc: s3://a/b }\nregions:", "buckets.abc must be a directory or s3://bucket"),
+        (
+            "regions:",
+            "buckets: { abc: s3://a/b }\nregions:",
+            "buckets.abc must be a directory or s3://bucket",
+        ),
         ("regions:", "shutdown_timeout: 2h\nregions:", "shutdown_timeout is 2h"),
         ("regions:", "organization: { id: x, management_account: '111122223333' }\nregions:", "organization"),
     ] {

@@ -97,7 +97,9 @@ impl Host {
     async fn look(&mut self) {
         match self.places().await {
             Ok(places) => self.follow(&places),
-            Err(Refusal { error, cause }) => tracing::warn!(%error, ?cause, "cannot see which trails have digests"),
+            Err(Refusal { error, cause }) => {
+                tracing::warn!(%error, ?cause, "cannot see which trails have digests")
+            }
         }
         for (place, writer) in &mut self.writers {
             // After an outage there are several to write, one after the other.
