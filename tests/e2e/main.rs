@@ -8,6 +8,7 @@ mod digests;
 mod failures;
 mod gateway;
 mod guarded;
+mod history;
 mod hop;
 mod intents;
 mod matrix;
