@@ -95,7 +95,7 @@ impl Host {
     }
 
     async fn look(&mut self) {
-        match self.places().await {
+        match places(&self.context).await {
             Ok(places) => self.follow(&places),
             Err(Refusal { error, cause }) => {
                 tracing::warn!(%error, ?cause, "cannot see which trails have digests")
@@ -107,38 +107,6 @@ impl Host {
                 step(place, writer).await;
             }
         }
-    }
-
-    /// All that there are digests of.
-    async fn places(&self) -> Result<Vec<Place>, Refusal> {
-        let config = &self.context.config;
-        let mut places = Vec::new();
-        for (account, versions) in self.context.state.accounts() {
-            let trails = versions.read().await?.state;
-            for stored in trails.trails.iter().filter(|it| it.log_file_validation && it.logging.on) {
-                let organization = config.organization.as_ref().filter(|_| stored.organization);
-                let members = organization.iter().flat_map(|it| it.accounts.iter());
-                let own = Account::new(account).ok();
-                let regions = config.regions.iter().filter(|region| stored.is_in(region.as_str()));
-                let (Ok(trail), Ok(home_region)) =
-                    (Trail::new(stored.name.as_str()), Region::new(stored.home_region.as_str()))
-                else {
-                    continue;
-                };
-                for region in regions {
-                    for account in own.iter().chain(members.clone()) {
-                        places.push(Place {
-                            bucket: stored.bucket.clone(),
-                            home: check::home(stored, account, organization.map(|it| it.id.clone())),
-                            region: region.clone(),
-                            trail: trail.clone(),
-                            home_region: home_region.clone(),
-                        });
-                    }
-                }
-            }
-        }
-        Ok(places)
     }
 
     fn follow(&mut self, places: &[Place]) {
@@ -161,6 +129,38 @@ impl Host {
             self.writers.insert(place.clone(), Writer { digester, next: Timestamp::MIN });
         }
     }
+}
+
+/// All that there are digests of.
+async fn places(context: &Context) -> Result<Vec<Place>, Refusal> {
+    let config = &context.config;
+    let mut places = Vec::new();
+    for (account, versions) in context.state.accounts() {
+        let trails = versions.read().await?.state;
+        for stored in trails.trails.iter().filter(|it| it.log_file_validation && it.logging.on) {
+            let organization = config.organization.as_ref().filter(|_| stored.organization);
+            let members = organization.iter().flat_map(|it| it.accounts.iter());
+            let own = Account::new(account).ok();
+            let regions = config.regions.iter().filter(|region| stored.is_in(region.as_str()));
+            let (Ok(trail), Ok(home_region)) =
+                (Trail::new(stored.name.as_str()), Region::new(stored.home_region.as_str()))
+            else {
+                continue;
+            };
+            for region in regions {
+                for account in own.iter().chain(members.clone()) {
+                    places.push(Place {
+                        bucket: stored.bucket.clone(),
+                        home: check::home(stored, account, organization.map(|it| it.id.clone())),
+                        region: region.clone(),
+                        trail: trail.clone(),
+                        home_region: home_region.clone(),
+                    });
+                }
+            }
+        }
+    }
+    Ok(places)
 }
 
 async fn step(place: &Place, writer: &mut Writer) {
