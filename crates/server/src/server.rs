@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +34,9 @@ pub enum StartError {
     /// Event history cannot be kept.
     #[error("history cannot be kept")]
     History(#[source] CacheError),
+    /// The system gave no thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
     /// An address cannot be listened at.
     #[error("cannot listen at {address}")]
     Listen {
@@ -101,7 +105,12 @@ impl Server {
         tokio::spawn(history_of_trails::follow_trails(Arc::clone(&context), end.clone()));
         if let (Some(config), Some(signers)) = (&context.config.digest, signers) {
             let host = digest::Host::new(Arc::clone(&context), config, signers)?;
-            tokio::spawn(host.run(closing.clone()));
+            let (runtime, closing) = (Handle::current(), closing.clone());
+            // What makes digests goes from file to file for as long as it takes, and is not to be sent between threads.
+            std::thread::Builder::new()
+                .name("digests".to_owned())
+                .spawn(move || runtime.block_on(host.run(closing)))
+                .map_err(StartError::Thread)?;
         }
         let router = protocol::router(Arc::clone(&context));
         let serving = tokio::spawn(serve(listener, router, closing.clone()));
