@@ -65,7 +65,7 @@ def test_selectors_have_rules(trails, make):
         ("ReadWriteType", {"EventSelectors": [{"ReadWriteType": "Sometimes"}]}),
         ("ExcludeManagementEventSources", {"EventSelectors": [{"ExcludeManagementEventSources": ["s3.amazonaws.com"]}]}),
         ("needs DataResources", {"EventSelectors": [{"IncludeManagementEvents": False}]}),
-        ("allowed are 0 to 500", {"AdvancedEventSelectors": advanced(*(f"Event{n}" for n in range(501)))}),
+        ("allowed are 1 to 500", {"AdvancedEventSelectors": advanced(*(f"Event{n}" for n in range(501)))}),
         ("characters", {"AdvancedEventSelectors": advanced("x" * 2049)}),
         ("both in Equals and in NotEquals", {"AdvancedEventSelectors": [{"FieldSelectors": [
             {"Field": "eventCategory", "Equals": ["Data"]},

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use super::{ConfigError, wrong};
 
@@ -22,6 +22,7 @@ pub struct History {
     /// Without it the index is in a temporary directory, and made at each start.
     pub cache: Option<PathBuf>,
     /// How far back events can be looked up: `90d`, as CloudTrail has it, or longer where old records were imported.
+    #[serde(deserialize_with = "in_days")]
     #[schemars(with = "String")]
     pub window: SignedDuration,
     /// How often to look for new log files, e.g. `2s`.
@@ -37,6 +38,12 @@ impl Default for History {
             interval: SignedDuration::from_secs(2),
         }
     }
+}
+
+/// A duration whose text may have days, which are 24 hours long.
+fn in_days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SignedDuration, D::Error> {
+    let span: Span = String::deserialize(deserializer)?.parse().map_err(de::Error::custom)?;
+    span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(de::Error::custom)
 }
 
 impl History {

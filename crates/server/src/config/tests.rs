@@ -26,6 +26,9 @@ fn the_minimum_has_defaults() {
     assert_eq!(config.shutdown_timeout().as_secs(), 10);
     assert!(config.has_s3());
     assert_eq!(config.limits.rate(Operation::LookupEvents).unwrap().requests, 2);
+    let longer = MINIMAL.replace("regions:", "history: { window: 20000d }\nregions:");
+    let longer: Config = serde_norway::from_str(&longer).unwrap();
+    assert_eq!(longer.history.window.as_hours(), 480_000);
 }
 
 #[test]
@@ -49,6 +52,7 @@ fn errors_name_the_key() {
             "limits.rates.Lookup is no op",
         ),
         ("regions:", "buckets: { A: /a }\nregions:", "buckets.A is no name of a bucket"),
+        ("regions:", "history: { window: 30m }\nregions:", "history.window is 30m"),
         ("regions:", "digest: { keys: [] }\nregions:", "digest.keys has 0 entries"),
         ("regions:", "digest: { keys: [a], cadence: 7m }\nregions:", "digest.cadence is 7m"),
         (
