@@ -98,7 +98,7 @@ impl Host {
         match places(&self.context).await {
             Ok(places) => self.follow(&places),
             Err(Refusal { error, cause }) => {
-                tracing::warn!(%error, ?cause, "cannot see which trails have digests")
+                tracing::warn!(%error, ?cause, "cannot see which trails have digests");
             }
         }
         for (place, writer) in &mut self.writers {
