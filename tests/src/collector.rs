@@ -285,6 +285,17 @@ impl Collector {
         Ok(())
     }
 
+    /// Announces the end, as a preStop hook does.
+    ///
+    /// # Errors
+    ///
+    /// When the collector does not answer.
+    pub fn flush(&self) -> Result<()> {
+        let mut command = Command::new(tools::binary("sidetrail-collector")?);
+        command.arg("--config").arg(self.directory.join("collector.yaml")).arg("flush");
+        tools::run(command)?.success().map(drop)
+    }
+
     /// The log so far.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Config, ConfigError, Workload};
 use crate::digests::{DigestError, Digests};
 use crate::environment::Environment;
+use crate::flush::Announcement;
 use crate::gateway::Gateway;
 use crate::health::{self, Health};
 use crate::identity::{self, IdentityError};
@@ -129,6 +130,7 @@ pub struct Collector {
     end: CancellationToken,
     servers: TaskTracker,
     health_address: Option<std::net::SocketAddr>,
+    announcement: Arc<Announcement>,
     _socket: Option<SocketFile>,
 }
 
@@ -205,6 +207,7 @@ impl Collector {
             end: CancellationToken::new(),
             servers: TaskTracker::new(),
             health_address: None,
+            announcement: Arc::default(),
             _socket: None,
         };
         this.listen(pressure).await?;
@@ -279,8 +282,30 @@ impl Collector {
         (self.metrics.open_streams(), self.ledger.totals().accepted > 0)
     }
 
+    /// Waits until the end is announced over `/flush`. Call [`Collector::flush`] then.
+    pub async fn end_announced(&self) {
+        self.announcement.made().await;
+    }
+
+    /// Ships at once from now on, and takes events as ever.
+    pub fn flush(&self) {
+        self.trails.flush(true);
+    }
+
+    /// What a shutdown that begins now may take: the configured time, counted from when the end was announced.
+    #[must_use]
+    pub fn shutdown_timeout(&self) -> Duration {
+        self.announcement.left_of(self.config.shutdown_timeout(), Instant::now())
+    }
+
     /// Looks after what takes its time, such as trails that were removed. Call it every few seconds.
     pub fn look_after(&mut self) {
+        if self.announcement.expire(self.config.shutdown_timeout(), Instant::now()) {
+            tracing::warn!(
+                "the end was announced and did not come; trails ship as they are configured again"
+            );
+            self.trails.flush(false);
+        }
         self.trails.look_after();
         self.metrics.reload.unsettled(self.trails.unsettled());
     }
@@ -372,6 +397,7 @@ impl Collector {
                 digests: self.digests.notes(),
                 failed: self.failed.clone(),
                 closing: self.intake.closing().clone(),
+                announcement: Arc::clone(&self.announcement),
             };
             self.servers.spawn(health::serve(listener, state, self.end.clone()));
         }

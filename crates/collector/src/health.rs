@@ -1,19 +1,21 @@
-//! `/livez`, `/readyz`, `/startupz` and `/metrics` over HTTP.
+//! `/livez`, `/readyz`, `/startupz` and `/metrics` over HTTP, and `/flush` for those on this host.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{RawQuery, State};
+use axum::extract::{ConnectInfo, RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
 use sidetrail_spool::Committer;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::digests::Notes;
+use crate::flush::Announcement;
 use crate::ledger::SharedLedger;
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
@@ -30,6 +32,7 @@ pub(crate) struct Health {
     pub(crate) digests: Notes,
     pub(crate) failed: CancellationToken,
     pub(crate) closing: CancellationToken,
+    pub(crate) announcement: Arc<Announcement>,
 }
 
 /// One thing that a probe asks, and what is wrong with it.
@@ -59,7 +62,9 @@ pub(crate) async fn serve(
         // It is served when the collector has started, and not before.
         .route("/startupz", get(livez))
         .route("/metrics", get(metrics))
-        .with_state(health);
+        .route("/flush", post(flush))
+        .with_state(health)
+        .into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, router).with_graceful_shutdown(end.cancelled_owned()).await
 }
 
@@ -118,6 +123,17 @@ fn answer(checks: &[Check], warnings: &[String], query: Option<&str>, headers: &
     }
     warnings.iter().for_each(|warning| text.extend([warning, "\n"]));
     (status, text).into_response()
+}
+
+/// Announces the end, and says how many applications are connected. Whoever is not on this host, or in this pod, is
+/// refused: he could have a log file made every second.
+async fn flush(State(health): State<Health>, ConnectInfo(peer): ConnectInfo<SocketAddr>) -> Response {
+    if !peer.ip().to_canonical().is_loopback() {
+        return (StatusCode::FORBIDDEN, "only from this host\n").into_response();
+    }
+    health.announcement.make(Instant::now());
+    let body = serde_json::json!({ "streams": health.metrics.open_streams() }).to_string();
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 async fn metrics(State(health): State<Health>) -> axum::response::Result<impl IntoResponse> {

@@ -15,6 +15,7 @@ pub mod config;
 mod digests;
 mod environment;
 pub mod explain;
+mod flush;
 mod gateway;
 mod health;
 mod identity;

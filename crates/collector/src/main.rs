@@ -4,7 +4,9 @@
 //! used, 70 if the spool failed and the process has to be started anew. Those of `explain`: 0 if each event is taken by
 //! some trail, 1 if one is taken by none, 64 as above, 65 if the events cannot be read, 74 if the answer cannot be written.
 //! Those of `probe`: 0 if applications can connect, 1 if not, 64 as above.
+//! Those of `flush`: 0 if the collector was told, 64 as above, 69 if none answers.
 
+mod ask;
 mod logs;
 mod operate;
 mod probe;
@@ -24,6 +26,7 @@ use logs::Logs;
 
 const EXIT_CONFIG: u8 = 64;
 const EXIT_EVENTS: u8 = 65;
+const EXIT_UNAVAILABLE: u8 = 69;
 const EXIT_SPOOL: u8 = 70;
 const EXIT_WRITE: u8 = 74;
 
@@ -71,6 +74,15 @@ enum Command {
         #[arg(long, default_value = "0s", value_parser = waiting)]
         wait: Duration,
     },
+    /// Announce the end to the collector that runs with this configuration: it ships at once, takes events as ever, and
+    /// counts `shutdown_timeout` from now on. For preStop hooks.
+    ///
+    /// Exit codes: 0 if it was told, 64 for a configuration that cannot be used, 69 if no collector answers.
+    Flush {
+        /// Wait until no application is connected, at most so long, e.g. `15s`.
+        #[arg(long, default_value = "0s", value_parser = waiting)]
+        wait: Duration,
+    },
 }
 
 fn waiting(text: &str) -> Result<Duration, String> {
@@ -96,6 +108,7 @@ fn main() -> ExitCode {
     match arguments.command {
         Some(Command::Explain { event, json }) => return explained(&config, &event, json),
         Some(Command::Probe { wait }) => return probed(&config, wait),
+        Some(Command::Flush { wait }) => return flush(&config, wait),
         None => {}
     }
     if arguments.validate {
@@ -152,6 +165,20 @@ fn explained(config: &Config, event: &Path, json: bool) -> ExitCode {
                 ExplainError::Write(_) => EXIT_WRITE,
                 _ => EXIT_EVENTS,
             })
+        }
+    }
+}
+
+fn flush(config: &Config, wait: Duration) -> ExitCode {
+    let Some(address) = config.listen.health else {
+        eprintln!("sidetrail-collector: there is no listen.health, by which the collector could be told");
+        return ExitCode::from(EXIT_CONFIG);
+    };
+    match ask::flush(address, wait) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sidetrail-collector: cannot tell the collector at {address}: {error}");
+            ExitCode::from(EXIT_UNAVAILABLE)
         }
     }
 }

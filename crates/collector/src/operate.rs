@@ -52,6 +52,7 @@ async fn end(terminate: &mut Signal, interrupt: &mut Signal) {
 
 enum Event {
     End { failed: bool },
+    Announced,
     Reload,
     Look,
     Watchdog,
@@ -73,12 +74,17 @@ pub(crate) async fn run(
         let event = tokio::select! {
             () = end(&mut signals.terminate, &mut signals.interrupt) => Event::End { failed: false },
             () = collector.failed() => Event::End { failed: true },
+            () = collector.end_announced() => Event::Announced,
             _ = signals.hang_up.recv() => Event::Reload,
             _ = look.tick() => Event::Look,
             () = tick(&mut watchdog) => Event::Watchdog,
         };
         match event {
             Event::End { failed } => break failed,
+            Event::Announced => {
+                tracing::info!("the end is announced: shipping at once");
+                collector.flush();
+            }
             Event::Watchdog => tell(&[NotifyState::Watchdog]),
             Event::Look => {
                 collector.look_after();
@@ -97,7 +103,7 @@ pub(crate) async fn run(
         }
     };
     tell(&[NotifyState::Stopping]);
-    let timeout = collector.config().shutdown_timeout();
+    let timeout = collector.shutdown_timeout();
     tracing::info!(failed, timeout_ms = timeout.as_millis(), "shutting down");
     let ended = tokio::select! {
         ended = collector.shutdown(timeout) => ended,

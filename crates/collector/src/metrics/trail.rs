@@ -159,9 +159,14 @@ impl TrailFamilies {
         families
     }
 
-    /// The metrics of one trail.
+    /// The metrics of one trail. What alerts look at is there from the start: an increase from nothing is none.
     pub(super) fn of(&self, trail: &str) -> TrailMetrics {
-        TrailMetrics { families: self.clone(), label: TrailLabel { trail: trail.to_owned() } }
+        let label = TrailLabel { trail: trail.to_owned() };
+        for counters in [&self.losses, &self.quarantined] {
+            counters.get_or_create(&label).inc_by(0);
+        }
+        self.protection.get_or_create(&label).set(0);
+        TrailMetrics { families: self.clone(), label }
     }
 
     /// Leaves a trail out from now on.

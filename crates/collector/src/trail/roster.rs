@@ -127,6 +127,11 @@ impl Roster {
         }
     }
 
+    /// Has all trails ship at once, or as they are configured again.
+    pub(crate) fn flush(&self, flush: bool) {
+        self.workers().for_each(|worker| worker.flush(flush));
+    }
+
     /// Gives up on the stores: what they have not taken is left to the gateway.
     pub(crate) fn hand_over(&self) {
         self.workers().for_each(Worker::hand_over);

@@ -22,6 +22,8 @@ const MAX_BACKOFF: Duration = Duration::from_secs(30);
 const MAX_DRAIN_BACKOFF: Duration = Duration::from_secs(1);
 /// A worker looks at the clock at least this often, since the clock may be changed while it waits.
 const MAX_WAIT: Duration = Duration::from_secs(1);
+/// While the end is announced, and there is load: a log file every so often and not one for each frame.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// How often locks are tried again.
 const LOCK_EVERY_MS: i64 = 30_000;
 
@@ -43,7 +45,9 @@ pub(super) struct Signal {
 pub(super) struct State {
     /// There may be frames.
     pub(super) woken: bool,
-    /// Ship what there is without waiting for its age, then end.
+    /// Ship what there is without waiting for its age.
+    pub(super) flush: bool,
+    /// The same, then end.
     pub(super) drain: bool,
     /// Leave to the gateway what the store has not taken.
     pub(super) hand_over: bool,
@@ -86,7 +90,7 @@ pub(crate) struct Surroundings {
 impl<D: Destination + 'static> Worker<D> {
     pub(crate) fn start(shipper: Shipper<D>, surroundings: Surroundings) -> std::io::Result<Self> {
         Self::spawn(|signal, next| {
-            Run { shipper, surroundings, signal, next, failures: 0, lock_at_unix_ms: 0 }.run()
+            Run { shipper, surroundings, signal, next, failures: 0, lock_at_unix_ms: 0, flushed: None }.run()
         })
     }
 
@@ -126,6 +130,11 @@ impl<D: Destination + 'static> Worker<D> {
     /// Asks the worker to ship what there is, then to end.
     pub(crate) fn drain(&self) {
         self.signal.change(|state| state.drain = true);
+    }
+
+    /// Asks the worker to ship without waiting for ages and sizes, or to wait again.
+    pub(crate) fn flush(&self, flush: bool) {
+        self.signal.change(|state| state.flush = flush);
     }
 
     /// Asks the worker to leave the rest to its gateway, if it has one.
@@ -194,13 +203,15 @@ struct Run<D> {
     failures: u32,
     /// When locks are tried again.
     lock_at_unix_ms: i64,
+    /// When the last batch was shipped that did not wait for its age.
+    flushed: Option<Instant>,
 }
 
 impl<D: Destination> Run<D> {
     fn run(mut self) -> Option<Progress> {
         step_back();
         loop {
-            let State { drain, stop, hand_over, end, change, .. } = self.signal.get();
+            let State { flush, drain, stop, hand_over, end, change, .. } = self.signal.get();
             if stop {
                 return None;
             }
@@ -215,14 +226,16 @@ impl<D: Destination> Run<D> {
                 self.lock_rest(now);
             }
             let began = Instant::now();
+            let at_once = drain || flush && self.flushed.is_none_or(|then| then.elapsed() >= FLUSH_EVERY);
             let gateway = self.surroundings.gateway.as_deref().filter(|_| hand_over);
             let stepped = match gateway {
                 Some(gateway) => self.shipper.hand_over(now, gateway),
-                None => self.shipper.step(now, drain),
+                None => self.shipper.step(now, at_once),
             };
             match stepped {
                 Ok(Step::Shipped(shipped)) => {
                     self.failures = 0;
+                    self.flushed = flush.then_some(began);
                     self.surroundings.metrics.ship_took(began.elapsed());
                     tracing::info!(
                         trail = %self.shipper.trail().name,
@@ -244,13 +257,18 @@ impl<D: Destination> Run<D> {
                         Duration::from_millis(u64::try_from(until.saturating_sub(now)).unwrap_or(0))
                     });
                     self.note();
+                    // What comes during a flush has its turn with the next look, and wakes nobody.
                     self.signal.wait(wait.min(MAX_WAIT), |state| {
-                        state.woken || state.drain || state.stop || state.change
+                        state.woken && !flush
+                            || state.flush != flush
+                            || state.drain
+                            || state.stop
+                            || state.change
                     });
                 }
                 Err(error) => {
                     self.failures = self.failures.saturating_add(1);
-                    let backoff = backoff(&*self.surroundings.environment, self.failures, drain);
+                    let backoff = backoff(&*self.surroundings.environment, self.failures, drain || flush);
                     tracing::warn!(
                         trail = %self.shipper.trail().name,
                         kind = error.kind(),
@@ -265,6 +283,7 @@ impl<D: Destination> Run<D> {
                     let settled = self.shipper.is_between_batches();
                     self.signal.wait(backoff, |state| {
                         state.stop
+                            || state.flush && !flush
                             || state.drain && !drain
                             || state.hand_over && !hand_over
                             || state.change && settled
