@@ -71,8 +71,12 @@ pub fn python() -> Result<Command> {
     Ok(Command::new(tool("python")?))
 }
 
-/// A program of the tools' environment: `weed`, `aws`, `python`.
-pub(crate) fn tool(name: &str) -> Result<PathBuf> {
+/// A program of the tools' environment: `weed`, `aws`, `python`, `helm`, `hadolint`.
+///
+/// # Errors
+///
+/// When the tools are not installed.
+pub fn tool(name: &str) -> Result<PathBuf> {
     let executable = executable()?;
     // Next to the profile's directory, or one further up when built with `--target`.
     let found = executable.ancestors().map(|directory| directory.join("tools")).find(|tools| {

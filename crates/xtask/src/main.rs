@@ -13,6 +13,8 @@ mod codegen;
 mod demo;
 #[cfg(feature = "rules")]
 mod deps;
+#[cfg(feature = "rules")]
+mod dist;
 mod faults;
 #[cfg(feature = "rules")]
 mod suite;
@@ -68,7 +70,11 @@ enum Command {
     /// Check the dependency, manifest and source rules of `crates/ARCHITECTURE.md`
     Deps,
     #[cfg(feature = "rules")]
-    /// Install the pinned S3 server, AWS CLI and boto3 that the tests use, under the target directory
+    /// Build what is published: static binaries, bills of materials, tar files, checksums. The last line printed is one
+    /// JSON object
+    Dist(dist::Dist),
+    #[cfg(feature = "rules")]
+    /// Install the pinned S3 server, AWS CLI, boto3, Helm and linters that the tests use, under the target directory
     Tools,
     #[cfg(feature = "rules")]
     /// Run every check and test there is, or with FILTER the tests whose names contain it
@@ -106,6 +112,8 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Codegen { check: true } => codegen::check(&workspace),
         #[cfg(feature = "rules")]
         Command::Deps => deps::check(&workspace),
+        #[cfg(feature = "rules")]
+        Command::Dist(dist) => dist::make(&workspace, &dist),
         #[cfg(feature = "rules")]
         Command::Tools => tools::install(&workspace),
         #[cfg(feature = "rules")]

