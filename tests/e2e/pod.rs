@@ -186,7 +186,7 @@ fn a_sidecar_ships_early_when_its_application_takes_all_the_time() -> Result<()>
     Ok(())
 }
 
-/// A node is drained while the bucket is away: pod after pod goes, with its volumes. The gateway has what they leave.
+/// A node is drained while the bucket is away: its pods go, with their volumes. The gateway has what they leave.
 #[test]
 fn a_drained_node_loses_nothing_that_was_acked_though_the_bucket_is_away() -> Result<()> {
     const PODS: u8 = 3;
@@ -217,16 +217,33 @@ fn a_drained_node_loses_nothing_that_was_acked_though_the_bucket_is_away() -> Re
     pods[0].collector.start()?;
     proxy.strike(Fate::Cut, Aim::default(), 1);
 
-    let (mut acked, mut slowest) = (Vec::new(), Duration::ZERO);
-    for (pod, load) in pods.into_iter().zip(loads) {
-        let before = load.acked()[0];
-        wait_for("acks without a bucket", START, || Ok((load.acked()[0] > before + 100).then_some(())))?;
-        let took = pod.delete(Duration::from_secs(15), |_, _| {
-            acked.extend(load.stop());
-            Ok(())
-        })?;
-        slowest = slowest.max(took);
-    }
+    // All at once, as pods are evicted.
+    let ends = thread::scope(|scope| {
+        let drained: Vec<_> = pods
+            .into_iter()
+            .zip(loads)
+            .map(|(pod, load)| {
+                scope.spawn(move || -> Result<(Vec<u64>, Duration)> {
+                    let before = load.acked()[0];
+                    wait_for("acks without a bucket", START, || {
+                        Ok((load.acked()[0] > before + 100).then_some(()))
+                    })?;
+                    let mut acked = Vec::new();
+                    let took = pod.delete(Duration::from_secs(15), |_, _| {
+                        acked = load.stop();
+                        Ok(())
+                    })?;
+                    Ok((acked, took))
+                })
+            })
+            .collect();
+        drained
+            .into_iter()
+            .map(|pod| pod.join().ok().context("a pod's end failed")?)
+            .collect::<Result<Vec<_>>>()
+    })?;
+    let acked: Vec<u64> = ends.iter().flat_map(|(acked, _)| acked.clone()).collect();
+    let slowest = ends.iter().map(|(_, took)| *took).max().unwrap_or_default();
     ensure!(proxy.struck() > 0, "nobody missed the bucket");
     proxy.clear();
     wait_for("the parcels in the bucket", START, || {
