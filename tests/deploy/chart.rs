@@ -72,6 +72,19 @@ fn what_is_rendered_is_what_kubernetes_takes() -> Result<()> {
     Ok(())
 }
 
+/// What the README has people type is what is tried, with `template` for `install`.
+#[test]
+fn the_command_of_the_readme_works() -> Result<()> {
+    let readme = read("../README.md")?;
+    let (_, rest) = readme.split_once("$ helm install ").context("the README installs no chart")?;
+    let (command, _) = rest.split_once("\n$ ").context("another command follows")?;
+    let mut helm = helm(&["template"])?;
+    helm.current_dir(deploy().join("..")).args(command.replace("\\\n", " ").split_whitespace());
+    let rendered = tools::run(helm)?.success()?;
+    ensure!(rendered.contains("destination: s3://audit/prod"), "{rendered}");
+    Ok(())
+}
+
 /// The script that looks would find something.
 #[test]
 fn a_wrong_field_and_a_wrong_type_are_found() -> Result<()> {
