@@ -6,6 +6,8 @@ use std::ops::ControlFlow;
 
 use serde::de::{self, DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use sirocco::Format;
+use sirocco::inflate::Reader;
 
 use crate::log::ReadError;
 
@@ -16,7 +18,7 @@ use crate::log::ReadError;
 /// If it is not that.
 pub fn inflate(stored: &[u8], limit: u64, content: &mut Vec<u8>) -> Result<(), ReadError> {
     content.clear();
-    let mut inflater = flate2::bufread::GzDecoder::new(stored);
+    let mut inflater = Reader::new(Format::Gzip, stored);
     // One byte more than the limit tells a file of exactly that size from a larger one.
     (&mut inflater).take(limit.saturating_add(1)).read_to_end(content).map_err(ReadError::Io)?;
     if content.len() as u64 > limit {

@@ -8,10 +8,11 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::ops::ControlFlow;
 
-use flate2::write::GzEncoder;
-use flate2::{Compression, GzBuilder};
 use serde::de::{self, DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use sirocco::Format;
+use sirocco::deflate::{Level, Writer};
+use sirocco::inflate::Reader;
 
 use crate::hash::{Hasher, Sha256};
 
@@ -27,12 +28,12 @@ pub(crate) const HEAD: &[u8] = br#"{"Records":["#;
 /// What follows the last record.
 pub(crate) const TAIL: &[u8] = b"]}";
 
-/// The fastest level that stores well below 0.18 of the content. Of the collector bench's events, CPU seconds per million
-/// (`cargo xtask bench collector` measures them again): zlib-rs 1 takes 2.1 for 0.233 of the content, 2 takes 3.5 for 0.166,
-/// 3 takes 4.6 for 0.156, 6 takes 7.5 for 0.140. libdeflate 1 takes 2.9 for 0.165, but wants all of the content at once:
-/// 16 MiB for each trail at default rotation, 40 at most, where the whole collector takes 25 at its ordinary load. What
-/// compresses less easily than those, records of AWS services, 1 stored in 0.31 and 3 in 0.22 (`examples/measure.rs`).
-const LEVEL: u32 = 2;
+/// The fastest level, which stores well below 0.18 of the content. Of the collector bench's events, in units of what zlib-rs
+/// takes at level 3 (`cargo xtask bench collector` measures them again): sirocco 1 takes 0.48 for 0.166 of the content, 2
+/// takes 0.54 for 0.167, 3 takes 0.64 for 0.157; zlib-rs 1 takes 0.49 for 0.233, 2 takes 0.74 for 0.166, 3 stores 0.156;
+/// libdeflate 1 takes 0.55 for 0.165, but wants all of the content at once: 16 MiB for each trail at default rotation, 40 at
+/// most, where the whole collector takes 25 at its ordinary load.
+const LEVEL: Level = Level::FASTEST;
 
 /// A log file, complete: the bytes to store, and what its manifest says of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +64,7 @@ pub enum LogError {
 
 /// Writes one log file into memory. It holds the compressed bytes and a window, never the content.
 pub struct LogWriter {
-    encoder: GzEncoder<Vec<u8>>,
+    encoder: Writer<Vec<u8>>,
     content: Hasher,
     records: u64,
 }
@@ -74,8 +75,7 @@ impl LogWriter {
     /// # Errors
     /// If the compressor fails.
     pub fn new() -> Result<Self, LogError> {
-        let encoder =
-            GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::new(LEVEL));
+        let encoder = Writer::new(Format::Gzip, LEVEL, Vec::new());
         let mut writer = Self { encoder, content: Hasher::new(), records: 0 };
         writer.write(HEAD)?;
         Ok(writer)
@@ -206,7 +206,7 @@ pub fn read_records<B>(
     if !source.fill_buf().map_err(ReadError::Io)?.starts_with(&[0x1f, 0x8b]) {
         return parse(source, limit, each);
     }
-    let mut inflater = flate2::bufread::GzDecoder::new(source);
+    let mut inflater = Reader::new(Format::Gzip, source);
     let outcome = parse(&mut inflater, limit, each)?;
     if outcome.is_continue() && !inflater.into_inner().fill_buf().map_err(ReadError::Io)?.is_empty() {
         return Err(ReadError::Trailing);
@@ -220,7 +220,7 @@ pub fn read_records<B>(
 /// # Errors
 /// If it is not that.
 pub fn content_digest(stored: &[u8], limit: u64) -> Result<(Sha256, u64), ReadError> {
-    let mut inflater = flate2::bufread::GzDecoder::new(stored);
+    let mut inflater = Reader::new(Format::Gzip, stored);
     let mut content = Hasher::new();
     let mut buffer = [0; 16 << 10];
     loop {

@@ -13,6 +13,8 @@ use flate2::write::GzEncoder;
 use libdeflater::{CompressionLvl, Compressor};
 use rustix::time::{ClockId, clock_gettime};
 use sidetrail_archive::hash::Sha256;
+use sirocco::Format;
+use sirocco::deflate::Level;
 
 const SYNCS: usize = 1_000;
 const APPEND: usize = 64 << 10;
@@ -108,6 +110,13 @@ pub(crate) fn of_content(files: &[Vec<u8>], bytes_per_event: f64) -> Result<Limi
         measure(&format!("gzip {level}"), &gzip(level))?;
     }
     let gzip3 = measure("gzip 3", &gzip(3))?;
+    for level in 1..=3 {
+        measure(&format!("sirocco {level}"), &|content| {
+            let mut encoder = sirocco::deflate::Writer::new(Format::Gzip, Level::new(level), Vec::new());
+            encoder.write_all(content)?;
+            Ok(encoder.finish()?.len())
+        })?;
+    }
     for number in [1, 3] {
         let level = CompressionLvl::new(number).map_err(|error| anyhow!("libdeflate: {error:?}"))?;
         let compressor = RefCell::new(Compressor::new(level));

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use flate2::bufread::GzDecoder;
 use sha2::Digest as _;
 use sidetrail_archive::hash::Sha256;
+use sirocco::Format;
 
 /// Files that the libraries are compared on.
 const SAMPLE: usize = 6;
@@ -35,6 +36,12 @@ fn zlib_rs(stored: &[u8], content: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
+fn sirocco(stored: &[u8], content: &mut Vec<u8>) -> Result<()> {
+    content.clear();
+    sirocco::inflate::Reader::new(Format::Gzip, stored).read_to_end(content)?;
+    Ok(())
+}
+
 fn ring(content: &[u8]) -> [u8; 32] {
     *Sha256::of(content).as_bytes()
 }
@@ -45,7 +52,8 @@ fn sha2(content: &[u8]) -> [u8; 32] {
 
 /// Inflates and hashes every file, on as many threads as there are cores, from memory.
 pub(crate) fn measure(files: &[Vec<u8>], rounds: usize) -> Result<Limit> {
-    let inflate: [(&str, Inflate); 2] = [("libdeflate", libdeflate), ("zlib-rs", zlib_rs)];
+    let inflate: [(&str, Inflate); 3] =
+        [("libdeflate", libdeflate), ("sirocco", sirocco), ("zlib-rs", zlib_rs)];
     let hash: [(&str, Hash); 2] = [("ring", ring), ("sha2", sha2)];
     let sample = &files[..SAMPLE.min(files.len())];
     let mut content = Vec::new();

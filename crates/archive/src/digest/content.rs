@@ -1,8 +1,7 @@
 //! Reads a log file as its bytes come, checks it against its manifest, and shows the exact bytes of each record.
 
-use std::io::{self, Write};
-
-use flate2::write::GzDecoder;
+use sirocco::Format;
+use sirocco::inflate::Decoder;
 
 use crate::hash::{Hasher, Sha256};
 use crate::log::{HEAD, MAX_CONTENT, TAIL};
@@ -20,11 +19,21 @@ impl<R: Records + ?Sized> Records for &mut R {
     }
 }
 
+/// Bytes inflated at once, and of what was before.
+const BUFFER: usize = 128 << 10;
+
 /// Checks one log file. Memory is what the inflater takes, and one record.
 pub struct LogCheck<R: Records> {
     expected: LogEntry,
     stored: Hasher,
-    inflater: GzDecoder<Splitter<R>>,
+    decoder: Box<Decoder>,
+    /// What was inflated last, behind 32 KiB of what was before.
+    buffer: Vec<u8>,
+    /// There is no room left in it.
+    full: bool,
+    /// The gzip member has ended.
+    ended: bool,
+    content: Splitter<R>,
     /// Why the content is not what it should be; what comes after is only hashed.
     broken: Option<&'static str>,
 }
@@ -44,19 +53,36 @@ impl<R: Records> LogCheck<R> {
     /// Begins to check the log file that a manifest states.
     pub fn new(expected: LogEntry, records: R) -> Self {
         let limit = expected.content_size.min(MAX_CONTENT);
-        let inflater = GzDecoder::new(Splitter::new(records, limit));
-        Self { expected, stored: Hasher::new(), inflater, broken: None }
+        Self {
+            expected,
+            stored: Hasher::new(),
+            decoder: Box::new(Decoder::new(Format::Gzip)),
+            buffer: vec![0; BUFFER],
+            full: false,
+            ended: false,
+            content: Splitter::new(records, limit),
+            broken: None,
+        }
     }
 
     /// Takes the next stored bytes. `false` if there is more than there should be: the rest need not be read.
     pub fn feed(&mut self, mut bytes: &[u8]) -> bool {
         self.stored.update(bytes);
-        while self.broken.is_none() && !bytes.is_empty() {
-            match self.inflater.write(bytes) {
-                Ok(0) => self.broken = Some("unexpected data after the end of the compressed stream"),
-                Ok(taken) => bytes = bytes.get(taken..).unwrap_or_default(),
-                Err(_) if self.inflater.get_ref().is_too_large() => {
-                    self.broken = Some("more content than stated");
+        while self.broken.is_none() && (self.full || !bytes.is_empty()) {
+            if self.ended {
+                self.broken = Some("unexpected data after the end of the compressed stream");
+                break;
+            }
+            if self.full {
+                self.decoder.make_room(&mut self.buffer);
+            }
+            match self.decoder.decompress(bytes, &mut self.buffer, false) {
+                Ok(progress) => {
+                    bytes = bytes.get(progress.consumed..).unwrap_or_default();
+                    (self.full, self.ended) = (progress.full, progress.done);
+                    if !self.content.take(progress.output) {
+                        self.broken = Some("more content than stated");
+                    }
                 }
                 Err(_) => self.broken = Some("not gzip"),
             }
@@ -82,8 +108,10 @@ impl<R: Records> LogCheck<R> {
         if let Some(broken) = self.broken {
             return Err(LogFault::Malformed(broken));
         }
-        let splitter = self.inflater.finish().map_err(|_| LogFault::Malformed("not gzip"))?;
-        let (size, content_sha256, records) = splitter.finish();
+        if !self.ended {
+            return Err(LogFault::Malformed("not gzip"));
+        }
+        let (size, content_sha256, records) = self.content.finish();
         if (size, content_sha256) != (expected.content_size, expected.content_sha256) {
             return Err(LogFault::Malformed("the content is not what the manifest states"));
         }
@@ -135,8 +163,14 @@ impl<R: Records> Splitter<R> {
         Self { records, content: Hasher::new(), limit, at: At::Head(0), count: 0, partial: Vec::new() }
     }
 
-    fn is_too_large(&self) -> bool {
-        self.content.size() > self.limit
+    /// Takes the next bytes; `false` if that is more than there may be.
+    fn take(&mut self, bytes: &[u8]) -> bool {
+        self.content.update(bytes);
+        if self.content.size() > self.limit {
+            return false;
+        }
+        self.split(bytes);
+        true
     }
 
     /// Size and hash of the content, and the number of records if it has the form of a log file.
@@ -196,21 +230,6 @@ impl<R: Records> Splitter<R> {
             self.records.record(&self.partial);
             self.partial.clear();
         }
-    }
-}
-
-impl<R: Records> Write for Splitter<R> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.content.update(bytes);
-        if self.is_too_large() {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.split(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -314,7 +333,7 @@ mod tests {
     fn only_the_form_of_a_log_file_counts() {
         let count = |content: &str| {
             let mut splitter = Splitter::new(Vec::new(), 1000);
-            splitter.write_all(content.as_bytes()).unwrap();
+            assert!(splitter.take(content.as_bytes()));
             splitter.finish().2
         };
         assert_eq!(count(r#"{"Records":[]}"#), Some(0));

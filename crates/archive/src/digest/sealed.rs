@@ -2,7 +2,9 @@
 
 use std::io::{self, Read, Write};
 
-use flate2::{Compression, GzBuilder};
+use sirocco::Format;
+use sirocco::deflate::{Level, Writer};
+use sirocco::inflate::Reader;
 
 use super::format::{Digest, InvalidDigest, MAX_DIGEST, Previous};
 use crate::hash::Sha256;
@@ -50,8 +52,7 @@ impl Digest {
         let content_sha256 = Sha256::of(&content);
         let signature = signer.sign(self.string_to_sign(content_sha256).as_bytes())?;
         // As for log files: no time, no operating system, so that the same content is the same bytes.
-        let mut gzip =
-            GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::default());
+        let mut gzip = Writer::new(Format::Gzip, Level::DEFAULT, Vec::new());
         gzip.write_all(&content)?;
         Ok(SealedDigest { bytes: gzip.finish()?, content_sha256, signature })
     }
@@ -87,7 +88,7 @@ impl Opened {
     /// # Errors
     /// If they are not exactly one gzip member of a digest.
     pub fn read(stored: &[u8]) -> Result<Self, OpenedError> {
-        let mut inflater = flate2::bufread::GzDecoder::new(stored);
+        let mut inflater = Reader::new(Format::Gzip, stored);
         let mut content = Vec::new();
         let limit = MAX_DIGEST as u64 + 1;
         inflater.by_ref().take(limit).read_to_end(&mut content).map_err(OpenedError::Gzip)?;

@@ -4,9 +4,10 @@
 //! bytes are hashed, then what they inflate to, a piece at a time. No lane waits for another: one whose file has ended takes
 //! the next.
 
-use std::io::{self, Cursor, Read};
+use std::ops::Range;
 
-use flate2::bufread::GzDecoder;
+use sirocco::Format;
+use sirocco::inflate::{self, Decoder};
 
 use super::cursor::Token;
 use super::lanes::{self, BLOCK, MAX_PADDING, States, Vectors, WIDTH, padding};
@@ -16,8 +17,10 @@ use super::scan::Counter;
 use crate::causes::chain;
 use crate::hash::{Hasher, Sha256};
 
-/// Bytes of content that are inflated, hashed and counted at once; a thread has one such buffer for each file in hand.
-const PIECE: usize = 64 << 10;
+/// Where content is inflated, hashed and counted, a piece at a time: 32 KiB of it are what was before. Whole blocks, so that
+/// what is left of one is always at the end of a file. A thread has one such buffer for each file in hand, and all of them
+/// should stay in a cache.
+const BUFFER: usize = 96 << 10;
 
 /// What a log file has to be.
 #[derive(Debug, Clone)]
@@ -85,20 +88,21 @@ pub(super) fn work(queue: &Queue, vectors: Option<Vectors>, done: &dyn Fn(Judged
 
 /// One file after the other.
 fn narrow(queue: &Queue, done: &dyn Fn(Judged)) {
-    let mut piece = vec![0; PIECE];
+    let mut buffer = vec![0; BUFFER];
+    let mut decoder = Decoder::new(Format::Gzip);
     while let Some(Job { item, stored, expected, token, reserved }) = queue.pop() {
         let size = stored.len() as u64;
         let hash = expected.stored.map(|_| Sha256::of(&stored));
         let result = check_stored(&expected, hash).and_then(|()| {
-            let mut content = Inflating::new(stored, expected.limit);
+            let mut content = Inflating::new(stored, expected.limit, &mut decoder);
             let mut hasher = Hasher::new();
             let end = loop {
-                let more = content.next(&mut piece, None);
-                hasher.update(&piece[..content.piece]);
-                match more {
-                    Ok(true) => {}
-                    Ok(false) => break Ok(()),
+                match content.next(&mut decoder, &mut buffer) {
+                    Ok(()) => hasher.update(&buffer[content.piece.clone()]),
                     Err(error) => break Err(error),
+                }
+                if content.ended {
+                    break Ok(());
                 }
             };
             let found = end.map(|()| content.found(hasher.finish()));
@@ -120,7 +124,10 @@ fn check_stored(expected: &Expected, hash: Option<Sha256>) -> Result<(), (Kind, 
 
 /// What the content has to be. Where its stored bytes are those that a manifest states, whatever is wrong is the writer's
 /// doing; where only a digest speaks of the content, somebody changed it.
-fn check_content(expected: &Expected, found: io::Result<Found>) -> Result<Content, (Kind, String)> {
+fn check_content(
+    expected: &Expected,
+    found: Result<Found, inflate::Error>,
+) -> Result<Content, (Kind, String)> {
     let kind = if expected.stored.is_some() { Kind::Malformed } else { Kind::Modified };
     let by = expected.by;
     let found = found.map_err(|error| (kind.clone(), format!("not gzip: {}", chain(&error))))?;
@@ -153,47 +160,40 @@ fn differs(what: &str, by: &str, stated: &Sha256, found: &Sha256) -> String {
 
 /// A file that is being inflated, a piece at a time.
 struct Inflating {
-    gzip: GzDecoder<Cursor<Vec<u8>>>,
+    stored: Vec<u8>,
+    /// Bytes of it that are inflated.
+    at: usize,
     counter: Counter,
     limit: u64,
     size: u64,
-    /// Bytes of the last piece.
-    piece: usize,
+    /// Where the last piece is in the buffer.
+    piece: Range<usize>,
+    /// Whether there is no other piece: the content ends with it, or passes the limit.
+    ended: bool,
 }
 
 impl Inflating {
-    fn new(stored: Vec<u8>, limit: u64) -> Self {
-        let gzip = GzDecoder::new(Cursor::new(stored));
-        Self { gzip, counter: Counter::default(), limit, size: 0, piece: 0 }
+    /// The decoder is of no use for another file until this one has ended.
+    fn new(stored: Vec<u8>, limit: u64, decoder: &mut Decoder) -> Self {
+        decoder.reset();
+        Self { stored, at: 0, counter: Counter::default(), limit, size: 0, piece: 0..0, ended: false }
     }
 
-    /// Fills `buffer`; whether there may be more. It ends where the content does, or passes the limit.
-    fn next(&mut self, buffer: &mut [u8], vectors: Option<Vectors>) -> io::Result<bool> {
-        self.piece = 0;
-        let mut ended = false;
-        while self.piece < buffer.len() && !ended {
-            match self.gzip.read(&mut buffer[self.piece..]) {
-                Ok(0) => ended = true,
-                Ok(more) => self.piece += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let (counter, piece) = (&mut self.counter, &buffer[..self.piece]);
-        match vectors {
-            Some(vectors) => vectors.with(
-                #[inline(always)]
-                || counter.feed(piece),
-            ),
-            None => counter.feed(piece),
-        }
-        self.size += self.piece as u64;
-        Ok(!ended && self.size <= self.limit)
+    /// Inflates the next piece, into the buffer that holds the last one.
+    fn next(&mut self, decoder: &mut Decoder, buffer: &mut [u8]) -> Result<(), inflate::Error> {
+        let moved = if self.piece.end == buffer.len() { decoder.make_room(buffer) } else { 0 };
+        let start = self.piece.end - moved;
+        let progress = decoder.decompress(&self.stored[self.at..], buffer, true)?;
+        self.at += progress.consumed;
+        self.size += progress.output.len() as u64;
+        self.counter.feed(progress.output);
+        self.piece = start..start + progress.output.len();
+        self.ended = progress.done || self.size > self.limit;
+        Ok(())
     }
 
     fn found(&self, hash: Sha256) -> Found {
-        let stored = self.gzip.get_ref();
-        let trailing = stored.position() < stored.get_ref().len() as u64;
+        let trailing = self.at < self.stored.len();
         Found { size: self.size, hash, records: self.counter.finish(), trailing }
     }
 }
@@ -213,6 +213,7 @@ struct Lane {
     expected: Option<Expected>,
     size: u64,
     reserved: u64,
+    decoder: Box<Decoder>,
     /// A piece of the message, and its padding at the end.
     buffer: Vec<u8>,
     /// What of the buffer is to be hashed: whole blocks.
@@ -235,8 +236,9 @@ enum Phase {
 
 impl Lane {
     fn new() -> Self {
-        let buffer = vec![0; PIECE + MAX_PADDING];
-        Self { phase: Phase::Idle, about: None, expected: None, size: 0, reserved: 0, buffer, at: 0, end: 0 }
+        let (decoder, buffer) = (Box::new(Decoder::new(Format::Gzip)), vec![0; BUFFER + MAX_PADDING]);
+        let (phase, about, expected) = (Phase::Idle, None, None);
+        Self { phase, about, expected, size: 0, reserved: 0, decoder, buffer, at: 0, end: 0 }
     }
 
     fn begin(&mut self, Job { item, stored, expected, token, reserved }: Job) {
@@ -245,7 +247,7 @@ impl Lane {
         (self.at, self.end) = (0, 0);
         self.phase = match expected.stored {
             Some(_) => Phase::Stored(stored, 0),
-            None => Phase::Content(Box::new(Inflating::new(stored, expected.limit))),
+            None => Phase::Content(Box::new(Inflating::new(stored, expected.limit, &mut self.decoder))),
         };
         self.expected = Some(expected);
     }
@@ -265,11 +267,11 @@ impl Lane {
         }
     }
 
-    /// Puts the padding of a message of `size` behind the `length` bytes that the buffer holds of it.
-    fn pad(&mut self, length: usize, size: u64) {
+    /// What is in this part of the buffer ends a message of `size`: puts its padding behind it.
+    fn pad(&mut self, last: Range<usize>, size: u64) {
         let (more, bytes) = padding(size);
-        self.buffer[length..length + more].copy_from_slice(&bytes[..more]);
-        (self.at, self.end) = (0, length + more);
+        self.buffer[last.end..last.end + more].copy_from_slice(&bytes[..more]);
+        (self.at, self.end) = (last.start, last.end + more);
     }
 }
 
@@ -293,11 +295,7 @@ impl Wide {
             let lengths =
                 self.lanes.iter().map(|lane| lane.data().len() / BLOCK).filter(|blocks| *blocks > 0);
             let blocks = lengths.min().unwrap_or(0);
-            let blocks = if active < WIDTH { blocks.min(FILLER.len() / BLOCK) } else { blocks };
-            let data: [&[u8]; WIDTH] = std::array::from_fn(|lane| match self.lanes[lane].data() {
-                [] => &FILLER[..],
-                data => data,
-            });
+            let data: [&[u8]; WIDTH] = std::array::from_fn(|lane| self.lanes[lane].data());
             self.vectors.compress(&mut self.states, &data, blocks);
             for lane in &mut self.lanes {
                 if !matches!(lane.phase, Phase::Idle) {
@@ -322,7 +320,7 @@ impl Wide {
                 Phase::Stored(stored, at) => {
                     let rest = stored.len() - at;
                     lane.buffer[..rest].copy_from_slice(&stored[at..]);
-                    lane.pad(rest, stored.len() as u64);
+                    lane.pad(0..rest, stored.len() as u64);
                     lane.phase = Phase::StoredEnd(stored);
                 }
                 Phase::StoredEnd(stored) => {
@@ -331,7 +329,7 @@ impl Wide {
                     let Some(expected) = &lane.expected else { continue };
                     match check_stored(expected, Some(hash)) {
                         Ok(()) => {
-                            let content = Inflating::new(stored, expected.limit);
+                            let content = Inflating::new(stored, expected.limit, &mut lane.decoder);
                             (lane.at, lane.end) = (0, 0);
                             lane.phase = Phase::Content(Box::new(content));
                         }
@@ -339,14 +337,14 @@ impl Wide {
                     }
                 }
                 Phase::Content(mut content) => {
-                    match content.next(&mut lane.buffer[..PIECE], Some(self.vectors)) {
-                        Ok(true) => {
-                            (lane.at, lane.end) = (0, PIECE);
-                            lane.phase = Phase::Content(content);
-                        }
-                        Ok(false) => {
-                            lane.pad(content.piece, content.size);
+                    match content.next(&mut lane.decoder, &mut lane.buffer[..BUFFER]) {
+                        Ok(()) if content.ended => {
+                            lane.pad(content.piece.clone(), content.size);
                             lane.phase = Phase::ContentEnd(content);
+                        }
+                        Ok(()) => {
+                            (lane.at, lane.end) = (content.piece.start, content.piece.end);
+                            lane.phase = Phase::Content(content);
                         }
                         Err(error) => {
                             let Some(expected) = &lane.expected else { continue };
@@ -381,6 +379,3 @@ impl Wide {
         }
     }
 }
-
-/// What lanes without a file hash: nobody looks at what becomes of it.
-static FILLER: [u8; PIECE + MAX_PADDING] = [0; PIECE + MAX_PADDING];

@@ -1,15 +1,24 @@
-//! SHA-256 of eight messages at the same time.
+//! SHA-256 of sixteen messages at the same time.
 //!
 //! A verifier spends most of its time hashing, and always has more than one file to hash. Where a processor has
-//! instructions for SHA-256 one message after the other is fastest, and `ring` does that. Where it has only vectors, eight
-//! messages side by side take 0.4 of the time with AVX2, and 0.35 with AVX-512: what is a 32-bit word of FIPS 180-4 is a
-//! vector of eight here, one for each message. A property test holds the hashes to `ring`'s.
+//! instructions for SHA-256 one message after the other is fastest, and `ring` does that. Where it has only vectors,
+//! messages lie side by side: what is a 32-bit word of FIPS 180-4 is a vector here, with one word of each message. AVX-512
+//! takes all sixteen at once, in a fifth of `ring`'s time, AVX2 eight and then eight, in a third. A property test holds the
+//! hashes to `ring`'s.
 
 #[cfg(target_arch = "x86_64")]
-use fearless_simd::{Avx2, Avx512, Level, Simd as _};
+mod sixteen;
+
+use std::array;
+
+#[cfg(target_arch = "x86_64")]
+use archmage::{SimdToken as _, X64V4Token};
+#[cfg(target_arch = "x86_64")]
+use fearless_simd::{Avx2, Level};
+use fearless_simd::{Bytes as _, Simd, SimdBase as _, u8x16, u8x32, u32x8};
 
 /// How many messages are hashed side by side.
-pub(super) const WIDTH: usize = 8;
+pub(super) const WIDTH: usize = 16;
 /// Bytes of a block.
 pub(super) const BLOCK: usize = 64;
 /// The most bytes that [`padding`] adds.
@@ -18,7 +27,7 @@ pub(super) const MAX_PADDING: usize = 2 * BLOCK;
 /// A word of each message.
 type Words = [u32; WIDTH];
 
-/// The states of eight messages.
+/// The states of all messages.
 pub(super) type States = [Words; 8];
 
 /// FIPS 180-4, section 5.3.3.
@@ -93,13 +102,14 @@ const K: [u32; 64] = [
     0xc671_78f2,
 ];
 
-/// The vectors of this machine, if they are of use. With AVX-512 they are no wider, and turning a word takes one instruction.
+/// The vectors of this machine, if they are of use.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Vectors {
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
+    /// As of the first processors that had it: fearless_simd asks for those that have SHA-256, too.
     #[cfg(target_arch = "x86_64")]
-    Avx512(Avx512),
+    Avx512(X64V4Token),
 }
 
 impl Vectors {
@@ -109,37 +119,34 @@ impl Vectors {
         if std::is_x86_feature_detected!("sha") {
             return None;
         }
-        Self::any()
+        Self::all().pop()
     }
 
-    /// Those there are, of use or not.
-    fn any() -> Option<Self> {
+    /// Those there are, of use or not, the widest last.
+    fn all() -> Vec<Self> {
         #[cfg(target_arch = "x86_64")]
         {
-            let level = Level::new();
-            let avx2 = level.as_avx2().map(Self::Avx2);
-            level.as_avx512().map(Self::Avx512).or(avx2)
+            let avx2 = Level::new().as_avx2().map(Self::Avx2);
+            avx2.into_iter().chain(X64V4Token::summon().map(Self::Avx512)).collect()
         }
         #[cfg(not(target_arch = "x86_64"))]
-        None
+        Vec::new()
     }
 
-    /// Takes in so many blocks of each message, from the beginning of its `data`.
+    /// Takes in so many blocks of each message, from the beginning of its `data`. What becomes of the state of a message
+    /// without data is of no use.
     pub(super) fn compress(self, states: &mut States, data: &[&[u8]; WIDTH], blocks: usize) {
-        self.with(
-            #[inline(always)]
-            || compress(states, data, blocks),
-        );
-    }
-
-    /// Runs something that compilers make vector instructions of, with those of this machine.
-    #[inline(always)]
-    pub(super) fn with<T>(self, work: impl FnOnce() -> T) -> T {
+        // A lane without a message takes another one's data.
+        let Some(any) = data.iter().find(|data| !data.is_empty()) else { return };
+        let data = &data.map(|data| if data.is_empty() { any } else { data });
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2(vectors) => vectors.vectorize(work),
+            Self::Avx2(simd) => simd.vectorize(
+                #[inline(always)]
+                || compress(simd, states, data, blocks),
+            ),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(vectors) => vectors.vectorize(work),
+            Self::Avx512(vectors) => sixteen::compress(vectors, states, data, blocks),
         }
     }
 }
@@ -176,70 +183,81 @@ pub(super) fn padding(size: u64) -> (usize, [u8; MAX_PADDING]) {
     (length, bytes)
 }
 
-#[inline(always)]
-fn map(words: Words, op: impl Fn(u32) -> u32) -> Words {
-    words.map(op)
-}
+/// Half of the lanes, as many as there are words in a vector.
+const HALF: usize = WIDTH / 2;
 
+/// One half of the messages after the other.
 #[inline(always)]
-fn zip(mut one: Words, other: Words, op: impl Fn(u32, u32) -> u32) -> Words {
-    for lane in 0..WIDTH {
-        one[lane] = op(one[lane], other[lane]);
-    }
-    one
-}
-
-#[inline(always)]
-fn add(one: Words, other: Words) -> Words {
-    zip(one, other, u32::wrapping_add)
-}
-
-/// The word of each message at byte `at`.
-#[inline(always)]
-fn load(data: &[&[u8]; WIDTH], at: usize) -> Words {
-    let mut words = [0; WIDTH];
-    for (word, data) in words.iter_mut().zip(data) {
-        let mut bytes = [0; 4];
-        bytes.copy_from_slice(&data[at..at + 4]);
-        *word = u32::from_be_bytes(bytes);
-    }
-    words
-}
-
-/// FIPS 180-4, section 6.2.2, with its names.
-#[inline(always)]
-fn compress(states: &mut States, data: &[&[u8]; WIDTH], blocks: usize) {
-    for block in 0..blocks {
-        let mut schedule = [[0; WIDTH]; 16];
-        for (word, at) in schedule.iter_mut().zip((block * BLOCK..).step_by(4)) {
-            *word = load(data, at);
+fn compress<S: Simd>(simd: S, states: &mut States, data: &[&[u8]; WIDTH], blocks: usize) {
+    for (half, data) in data.as_chunks::<HALF>().0.iter().enumerate() {
+        let lanes = half * HALF..(half + 1) * HALF;
+        let mut state = array::from_fn(|word| u32x8::from_slice(simd, &states[word][lanes.clone()]));
+        for block in 0..blocks {
+            compress_block(simd, &mut state, data, block * BLOCK);
         }
-        let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *states;
-        for t in 0..64 {
-            if t >= 16 {
-                let sigma0 =
-                    map(schedule[(t + 1) % 16], |x| x.rotate_right(7) ^ x.rotate_right(18) ^ (x >> 3));
-                let sigma1 =
-                    map(schedule[(t + 14) % 16], |x| x.rotate_right(17) ^ x.rotate_right(19) ^ (x >> 10));
-                schedule[t % 16] = add(add(schedule[t % 16], sigma0), add(schedule[(t + 9) % 16], sigma1));
+        for (words, state) in states.iter_mut().zip(state) {
+            state.store_slice(&mut words[lanes.clone()]);
+        }
+    }
+}
+
+/// FIPS 180-4, section 6.2.2, with its names: the block of each message at byte `at`.
+#[inline(always)]
+fn compress_block<S: Simd>(simd: S, state: &mut [u32x8<S>; 8], data: &[&[u8]; HALF], at: usize) {
+    let [first, second] = [load(simd, data, at), load(simd, data, at + BLOCK / 2)];
+    let mut schedule: [u32x8<S>; 16] = array::from_fn(|t| if t < 8 { first[t] } else { second[t - 8] });
+    let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
+    for round in (0..64).step_by(16) {
+        for t in 0..16 {
+            if round > 0 {
+                let (x, y) = (schedule[(t + 1) % 16], schedule[(t + 14) % 16]);
+                let sigma0 = rotate(x, 7) ^ rotate(x, 18) ^ (x >> 3);
+                let sigma1 = rotate(y, 17) ^ rotate(y, 19) ^ (y >> 10);
+                schedule[t] = schedule[t] + sigma0 + (schedule[(t + 9) % 16] + sigma1);
             }
-            let sum1 = map(e, |x| x.rotate_right(6) ^ x.rotate_right(11) ^ x.rotate_right(25));
-            let choice = zip(g, zip(e, zip(f, g, |f, g| f ^ g), |e, fg| e & fg), |g, efg| g ^ efg);
-            let t1 = add(add(add(h, sum1), add(choice, schedule[t % 16])), [K[t]; WIDTH]);
-            let sum0 = map(a, |x| x.rotate_right(2) ^ x.rotate_right(13) ^ x.rotate_right(22));
-            let both = zip(a, b, |a, b| a & b);
-            let majority = zip(both, zip(c, zip(a, b, |a, b| a ^ b), |c, ab| c & ab), |both, one| both | one);
-            (h, g, f, e) = (g, f, e, add(d, t1));
-            (d, c, b, a) = (c, b, a, add(t1, add(sum0, majority)));
-        }
-        for (state, word) in states.iter_mut().zip([a, b, c, d, e, f, g, h]) {
-            *state = add(*state, word);
+            let sum1 = rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25);
+            let choice = g ^ (e & (f ^ g));
+            let t1 = h + sum1 + (choice + (schedule[t] + K[round + t]));
+            let sum0 = rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22);
+            let majority = (a & b) | (c & (a ^ b));
+            (h, g, f, e) = (g, f, e, d + t1);
+            (d, c, b, a) = (c, b, a, t1 + (sum0 + majority));
         }
     }
+    for (state, word) in state.iter_mut().zip([a, b, c, d, e, f, g, h]) {
+        *state += word;
+    }
+}
+
+#[inline(always)]
+fn rotate<S: Simd>(words: u32x8<S>, right: u32) -> u32x8<S> {
+    (words >> right) | (words << (32 - right))
+}
+
+/// The eight words of each message at byte `at`, in the order of the message.
+#[inline(always)]
+fn load<S: Simd>(simd: S, data: &[&[u8]; HALF], at: usize) -> [u32x8<S>; 8] {
+    let big_endian = [3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12];
+    let big_endian = u8x32::block_splat(u8x16::load_array(simd, big_endian));
+    // A row has the words of one message; wanted are the columns.
+    let mut rows: [u32x8<S>; 8] = array::from_fn(|lane| {
+        let bytes = u8x32::from_slice(simd, &data[lane][at..at + 32]);
+        bytes.swizzle_dyn_within_blocks(big_endian).bitcast()
+    });
+    // Shuffling the rows of one half into those of the other moves the highest bit of an element's place to its lowest one:
+    // after three times, row and column have changed places.
+    for _ in 0..3 {
+        rows = array::from_fn(|row| match row % 2 {
+            0 => rows[row / 2].zip_low(rows[row / 2 + 4]),
+            _ => rows[row / 2].zip_high(rows[row / 2 + 4]),
+        });
+    }
+    rows
 }
 
 #[cfg(test)]
 mod tests {
+    use fearless_simd::dispatch;
     use proptest::prelude::*;
 
     use super::*;
@@ -251,42 +269,66 @@ mod tests {
     }
 
     /// All lanes at once with messages of one length, compressed in steps of so many blocks.
-    fn hashes(messages: &[Vec<u8>; WIDTH], step: usize, vectors: Option<Vectors>) -> Vec<[u8; 32]> {
+    fn hashes(messages: &[Vec<u8>; WIDTH], step: usize, compress: Compress<'_>) -> Vec<[u8; 32]> {
         let padded: Vec<_> = messages.iter().map(|message| padded(message)).collect();
         let (mut states, mut at, all) = (initial(), 0, padded[0].len() / BLOCK);
         while at < all {
-            let data: [&[u8]; WIDTH] = std::array::from_fn(|lane| &padded[lane][at * BLOCK..]);
+            let data: [&[u8]; WIDTH] = array::from_fn(|lane| &padded[lane][at * BLOCK..]);
             let blocks = step.min(all - at);
-            match vectors {
-                Some(vectors) => vectors.compress(&mut states, &data, blocks),
-                None => compress(&mut states, &data, blocks),
-            }
+            compress(&mut states, &data, blocks);
             at += blocks;
         }
         (0..WIDTH).map(|lane| hash(&states, lane)).collect()
     }
 
+    type Compress<'a> = &'a dyn Fn(&mut States, &[&[u8]; WIDTH], usize);
+
+    /// With every kind of vectors there is here, and without.
+    fn each(mut check: impl FnMut(Compress<'_>)) {
+        for vectors in Vectors::all() {
+            check(&|states, data, blocks| vectors.compress(states, data, blocks));
+        }
+        check(
+            &|states, data, blocks| dispatch!(Level::baseline(), simd => compress(simd, states, data, blocks)),
+        );
+    }
+
     proptest! {
         #[test]
         fn the_same_as_ring(length in 0_usize..400, seed: u64, step in 1_usize..4) {
-            let messages: [Vec<u8>; WIDTH] = std::array::from_fn(|lane| {
+            let messages: [Vec<u8>; WIDTH] = array::from_fn(|lane| {
                 let byte = |at: usize| (seed.rotate_left((at % 61) as u32) as usize + at * (lane + 3)) as u8;
                 (0..length).map(byte).collect()
             });
             let expected: Vec<_> = messages.iter().map(|message| *Sha256::of(message).as_bytes()).collect();
-            prop_assert_eq!(&hashes(&messages, step, Vectors::any()), &expected);
-            prop_assert_eq!(&hashes(&messages, step, None), &expected);
+            each(|compress| assert_eq!(hashes(&messages, step, compress), expected));
         }
     }
 
     #[test]
     fn a_lane_begins_anew_by_itself() {
         let (first, second) = (padded(b"abc"), padded(b"abcd"));
-        let mut states = initial();
-        compress(&mut states, &[&first; WIDTH], 1);
-        reset(&mut states, 3);
-        compress(&mut states, &[&second; WIDTH], 1);
-        assert_eq!(hash(&states, 3), *Sha256::of(b"abcd").as_bytes());
-        assert_ne!(hash(&states, 2), *Sha256::of(b"abcd").as_bytes());
+        each(|compress| {
+            let mut states = initial();
+            compress(&mut states, &[&first; WIDTH], 1);
+            reset(&mut states, 3);
+            compress(&mut states, &[&second; WIDTH], 1);
+            assert_eq!(hash(&states, 3), *Sha256::of(b"abcd").as_bytes());
+            assert_ne!(hash(&states, 2), *Sha256::of(b"abcd").as_bytes());
+        });
+    }
+
+    #[test]
+    fn lanes_without_a_message_do_not_disturb() {
+        let message = padded(b"abc");
+        for vectors in Vectors::all() {
+            for lane in 0..WIDTH {
+                let mut data: [&[u8]; WIDTH] = [&[]; WIDTH];
+                data[lane] = &message;
+                let mut states = initial();
+                vectors.compress(&mut states, &data, 1);
+                assert_eq!(hash(&states, lane), *Sha256::of(b"abc").as_bytes());
+            }
+        }
     }
 }

@@ -4,6 +4,8 @@
 //! stated. For that, brackets outside of strings are enough. They are found 64 bytes at a time with bit masks: a mask has
 //! one bit a byte, and a running exclusive-or over the mask of quotes is the mask of what lies inside strings.
 
+use fearless_simd::{Level, Simd, SimdBase as _, SimdMask as _, dispatch, u8x64};
+
 use crate::log::{HEAD, TAIL};
 
 /// Bytes that are looked at together.
@@ -30,14 +32,19 @@ impl Counter {
         for byte in &bytes[bytes.len().saturating_sub(TAIL.len())..] {
             self.tail = [self.tail[1], *byte];
         }
+        dispatch!(Level::new(), simd => self.blocks(simd, bytes));
+    }
+
+    #[inline(always)]
+    fn blocks<S: Simd>(&mut self, simd: S, bytes: &[u8]) {
         let (blocks, rest) = bytes.as_chunks::<BLOCK>();
         for block in blocks {
-            self.block(block);
+            self.block(&Masks::of(simd, block));
         }
         if !rest.is_empty() {
             let mut block = [0; BLOCK];
             block[..rest.len()].copy_from_slice(rest);
-            self.block(&block);
+            self.block(&Masks::of(simd, &block));
         }
     }
 
@@ -48,15 +55,20 @@ impl Counter {
         whole.then_some(self.records)
     }
 
-    fn block(&mut self, block: &[u8; BLOCK]) {
-        let quotes = mask(block, |byte| byte == b'"');
-        let quotes = quotes & !self.escaped(mask(block, |byte| byte == b'\\'));
+    #[inline(always)]
+    fn block(&mut self, masks: &Masks) {
+        let quotes = masks.quotes & !self.escaped(masks.backslashes);
         let strings = running_xor(quotes) ^ if self.in_string { u64::MAX } else { 0 };
         self.in_string = strings >> 63 == 1;
 
-        // Brackets and braces differ by the bit 0x20 only, and no other byte becomes one of them by setting it.
-        let opening = mask(block, |byte| byte | 0x20 == b'{') & !strings;
-        let mut brackets = opening | mask(block, |byte| byte | 0x20 == b'}') & !strings;
+        let (opening, closing) = (masks.opening & !strings, masks.closing & !strings);
+        let closed = i64::from(closing.count_ones());
+        if self.depth - closed > 2 {
+            // Nowhere in the block does it get as low as where records begin and end.
+            self.depth += i64::from(opening.count_ones()) - closed;
+            return;
+        }
+        let mut brackets = opening | closing;
         while brackets != 0 {
             let bit = brackets & brackets.wrapping_neg();
             brackets ^= bit;
@@ -71,6 +83,7 @@ impl Counter {
     }
 
     /// The mask of bytes that a backslash takes their meaning from.
+    #[inline(always)]
     fn escaped(&mut self, backslashes: u64) -> u64 {
         let mut escaped = u64::from(self.escaped);
         let mut left = backslashes & !escaped;
@@ -88,23 +101,32 @@ impl Counter {
     }
 }
 
-/// The mask of bytes that are meant; bit 0 is the first byte.
-fn mask(block: &[u8; BLOCK], meant: impl Fn(u8) -> bool) -> u64 {
-    // One pass that compilers make vector instructions of, and one that packs eight bytes at a time.
-    let mut hits = [0; BLOCK];
-    for (hit, byte) in hits.iter_mut().zip(block) {
-        *hit = u8::from(meant(*byte));
+/// Which bytes of a block are what; bit 0 is the first byte.
+struct Masks {
+    quotes: u64,
+    backslashes: u64,
+    /// Brackets and braces.
+    opening: u64,
+    closing: u64,
+}
+
+impl Masks {
+    #[inline(always)]
+    fn of<S: Simd>(simd: S, block: &[u8; BLOCK]) -> Self {
+        let bytes = u8x64::load_array_ref(simd, block);
+        // Brackets and braces differ by the bit 0x20 only, and no other byte becomes one of them by setting it.
+        let folded = bytes | 0x20;
+        Self {
+            quotes: bytes.simd_eq(b'"').to_bitmask(),
+            backslashes: bytes.simd_eq(b'\\').to_bitmask(),
+            opening: folded.simd_eq(b'{').to_bitmask(),
+            closing: folded.simd_eq(b'}').to_bitmask(),
+        }
     }
-    let (words, _) = hits.as_chunks::<8>();
-    let mut mask = 0;
-    for (at, word) in words.iter().enumerate() {
-        // The multiplication moves bit 8k to bit 56 + k, without a carry.
-        mask |= (u64::from_le_bytes(*word).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * at);
-    }
-    mask
 }
 
 /// Each bit becomes the exclusive-or of itself and all below it.
+#[inline(always)]
 fn running_xor(mut bits: u64) -> u64 {
     for shift in [1, 2, 4, 8, 16, 32] {
         bits ^= bits << shift;

@@ -5,10 +5,11 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use flate2::bufread::GzDecoder;
 use serde_json::value::RawValue;
 use sidetrail_archive::log::{self, MAX_CONTENT};
 use sidetrail_record::Record;
+use sirocco::Format;
+use sirocco::inflate::Reader;
 
 /// The events cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +67,7 @@ fn content(path: &Path) -> Result<Vec<u8>, ReadError> {
     let mut content = Vec::new();
     let limit = MAX_CONTENT + 1;
     let size = if is_gzip {
-        GzDecoder::new(source).take(limit).read_to_end(&mut content)?
+        Reader::new(Format::Gzip, source).take(limit).read_to_end(&mut content)?
     } else {
         source.take(limit).read_to_end(&mut content)?
     };

@@ -68,7 +68,7 @@ fn what_is_no_event_is_an_error() {
         (b"{} 7", "value 2 is not a JSON object"),
         (b"nonsense", "it is not JSON"),
         (br#"{"Records":[7]}"#, "it is not a log file"),
-        (b"\x1f\x8b\x08nonsense", "invalid gzip header"),
+        (b"\x1f\x8b\x08nonsense", "invalid compressed data"),
     ] {
         let error = run(content, CONFIG, Form::Text).unwrap_err();
         assert!(crate::chain(&error).contains(expected), "{} does not say {expected}", crate::chain(&error));
