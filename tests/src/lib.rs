@@ -29,6 +29,7 @@ pub mod authority;
 pub mod cloudtrail;
 pub mod collector;
 pub mod evidence;
+pub mod fuzz;
 pub mod guarded;
 pub mod http;
 mod load;

@@ -36,6 +36,8 @@ pub use collector::{Collector, Ended, StartError, check_files};
 pub use config::{Config, ConfigError};
 pub use digests::DigestError;
 pub use environment::{Environment, System};
+#[cfg(feature = "testing")]
+pub use gateway::testing;
 pub use identity::IdentityError;
 pub use ledger::MAX_SOURCES;
 pub use listen::TlsError;

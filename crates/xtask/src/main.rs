@@ -16,6 +16,7 @@ mod deps;
 #[cfg(feature = "rules")]
 mod dist;
 mod faults;
+mod fuzz;
 #[cfg(feature = "rules")]
 mod suite;
 mod tools;
@@ -59,6 +60,9 @@ enum Command {
     /// Look for what is lost or doubled when everything fails: thousands of simulated schedules, then the real collector
     /// and store under a random one. The last line printed is one JSON object
     Faults(faults::Faults),
+    /// Look for inputs that break what readers of foreign bytes promise: with libFuzzer, which needs a nightly toolchain,
+    /// or without. The last line printed is one JSON object
+    Fuzz(fuzz::Fuzz),
     #[cfg(feature = "rules")]
     /// Write the Rust code that belongs to `proto/` into `crates/wire/src/gen`
     Codegen {
@@ -106,6 +110,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Demo { once, dir } => demo::run_demo(&workspace, once, dir),
         Command::Bench { name, arguments } => bench::run_bench(&workspace, name, &arguments),
         Command::Faults(faults) => faults::run_faults(&workspace, &faults),
+        Command::Fuzz(fuzz) => fuzz::run_fuzz(&workspace, &fuzz),
         #[cfg(feature = "rules")]
         Command::Codegen { check: false } => codegen::write(&workspace),
         #[cfg(feature = "rules")]

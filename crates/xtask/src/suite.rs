@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::workspace::{Workspace, describe, run};
-use crate::{codegen, deps, faults, tools};
+use crate::{codegen, deps, faults, fuzz, tools};
 
 pub(crate) fn run_all(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
     let mut stages = Stages::default();
@@ -23,6 +23,7 @@ pub(crate) fn run_all(workspace: &Workspace, filter: Option<&str>) -> Result<()>
     // of everything that failed, not with the first.
     let mut test = workspace.cargo(["test", "--workspace", "--all-features", "--no-fail-fast"]);
     test.args(filter).env("SIDETRAIL_SEEDS", faults::SEEDS.to_string());
+    test.env("SIDETRAIL_FUZZ_INPUTS", fuzz::INPUTS.to_string());
     stages.run(&describe(&test), || run(&mut test))?;
     stages.summary();
     Ok(())

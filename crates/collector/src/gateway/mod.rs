@@ -17,6 +17,8 @@ mod metrics;
 mod parcel;
 mod receive;
 mod session;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,0 +1,4 @@
+//! See `tests/src/fuzz/segment.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| sidetrail_tests::fuzz::check("segment", input));
