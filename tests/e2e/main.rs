@@ -18,6 +18,7 @@ mod protection;
 mod reload;
 mod replay;
 mod servers;
+mod signers;
 mod store;
 mod suppression;
 mod tamper;

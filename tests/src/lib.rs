@@ -32,6 +32,7 @@ pub mod evidence;
 pub mod fuzz;
 pub mod guarded;
 pub mod http;
+pub mod kms;
 mod load;
 pub mod objects;
 pub mod process;
@@ -40,6 +41,7 @@ pub mod sample;
 mod seaweedfs;
 pub mod sender;
 pub mod server;
+pub mod softhsm;
 pub mod tools;
 mod wait;
 

@@ -71,6 +71,17 @@ pub fn python() -> Result<Command> {
     Ok(Command::new(tool("python")?))
 }
 
+/// A program of an environment of its own, such as `moto`'s.
+pub(crate) fn tool_of(environment: &str, name: &str) -> Result<PathBuf> {
+    let venv = tool(name)?;
+    let tools = venv.ancestors().nth(3).context("the tools lie in no directory")?;
+    let program = tools.join(environment).join("bin").join(name);
+    if !program.is_file() {
+        bail!("`{environment}` is not installed: run `cargo xtask tools`");
+    }
+    Ok(program)
+}
+
 /// A program of the tools' environment: `weed`, `aws`, `python`, `helm`, `hadolint`.
 ///
 /// # Errors

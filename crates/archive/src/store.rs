@@ -8,6 +8,7 @@ mod digest;
 mod failure;
 mod local;
 mod protection;
+pub(crate) mod service;
 mod signed;
 
 use std::fmt;
@@ -30,6 +31,7 @@ use object_store::{
 pub use self::digest::{MAX_STORED_DIGEST, StoredDigest};
 pub use self::failure::Failure;
 pub use self::protection::{Bucket as Inspected, Expiry, Lock, Mode, Protected};
+use self::service::Service;
 use self::signed::Signed;
 use crate::key::{InvalidName, Prefix, TreeKey, TreeObject};
 use crate::source::{self, Bucket, Directory};
@@ -250,16 +252,7 @@ impl Store {
 
         // As in AWS's own tools, the variable of the service wins over the one of all services.
         let endpoint = set("AWS_ENDPOINT_URL_S3").or_else(|| set("AWS_ENDPOINT_URL"));
-        let options = ClientOptions::new()
-            .with_allow_http(endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://")))
-            .with_timeout(REQUEST_TIMEOUT)
-            .with_connect_timeout(CONNECT_TIMEOUT)
-            .with_pool_max_idle_per_host(pool)
-            .with_pool_idle_timeout(POOL_IDLE);
-        let retry =
-            RetryConfig { max_retries: RETRIES, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
-        let mut builder =
-            AmazonS3Builder::new().with_bucket_name(bucket).with_retry(retry).with_client_options(options);
+        let mut builder = configured(endpoint.as_deref(), env, pool).with_bucket_name(bucket);
         let mut name = format!("s3://{bucket}");
         if let Some(endpoint) = &endpoint {
             if endpoint.contains('@') {
@@ -268,27 +261,22 @@ impl Store {
             name = format!("{name} at {endpoint}");
             builder = builder.with_virtual_hosted_style_request(false).with_endpoint(endpoint);
         }
-        for (variable, value) in VARIABLES.iter().filter_map(|name| Some((*name, set(name)?))) {
-            if let Ok(key) = variable.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
-                builder = builder.with_config(key, value);
-            }
-        }
         let client = |cause| OpenError::Client { name: name.clone(), cause };
-        let region = builder.get_config_value(&AmazonS3ConfigKey::Region);
-        let region = region.unwrap_or_else(|| DEFAULT_REGION.to_owned());
+        let region = region_of(&builder);
         let connector = Keeping::default();
         let inner = builder.with_http_connector(connector.clone()).build().map_err(client)?;
         let signed = match (set("AWS_SKIP_SIGNATURE"), connector.last()) {
             (Some(_), _) | (None, None) => None,
-            (None, Some(http)) => Some(Signed {
-                client: http,
+            (None, Some(client)) => Some(Signed(Service {
+                client,
                 credentials: Arc::clone(inner.credentials()),
-                bucket: match &endpoint {
+                name: "s3",
+                url: match &endpoint {
                     Some(endpoint) => format!("{}/{bucket}", endpoint.trim_end_matches('/')),
                     None => format!("https://s3.{region}.amazonaws.com/{bucket}"),
                 },
                 region,
-            }),
+            })),
         };
         Ok(Self { inner: Arc::new(inner), prefix, root: None, signed, name })
     }
@@ -419,6 +407,30 @@ impl Store {
     fn error(&self, action: &'static str, key: &str, cause: object_store::Error) -> StoreError {
         StoreError { action, key: key.to_owned(), store: self.name.clone(), cause: Box::new(cause) }
     }
+}
+
+/// A client for AWS as the variables have it, with no bucket yet.
+fn configured(endpoint: Option<&str>, env: &dyn Fn(&str) -> Option<String>, pool: usize) -> AmazonS3Builder {
+    let options = ClientOptions::new()
+        .with_allow_http(endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")))
+        .with_timeout(REQUEST_TIMEOUT)
+        .with_connect_timeout(CONNECT_TIMEOUT)
+        .with_pool_max_idle_per_host(pool)
+        .with_pool_idle_timeout(POOL_IDLE);
+    let retry = RetryConfig { max_retries: RETRIES, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
+    let builder = AmazonS3Builder::new().with_retry(retry).with_client_options(options);
+    VARIABLES.iter().fold(builder, |builder, name| {
+        let value = env(name).filter(|value| !value.is_empty());
+        match (name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>(), value) {
+            (Ok(key), Some(value)) => builder.with_config(key, value),
+            _ => builder,
+        }
+    })
+}
+
+fn region_of(builder: &AmazonS3Builder) -> String {
+    let region = builder.get_config_value(&AmazonS3ConfigKey::Region);
+    region.unwrap_or_else(|| DEFAULT_REGION.to_owned())
 }
 
 #[cfg(test)]

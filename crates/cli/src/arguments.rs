@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use jiff::Timestamp;
 
+use sidetrail_archive::sign::KeyReference;
 use sidetrail_archive::verify::LockWanted;
 use sidetrail_wire::connect::{Address, ClientTls, DEFAULT_COLLECTOR};
 
@@ -346,12 +347,12 @@ pub(crate) struct Rotate {
     /// The account whose digests it signs.
     #[arg(long)]
     pub(crate) account: String,
-    /// The new private key.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) new: PathBuf,
+    /// The new private key: a PEM file, or as `digest.key` of a collector has it, awskms:///KEY or pkcs11:…
+    #[arg(long, value_name = "KEY")]
+    pub(crate) new: KeyReference,
     /// The private key that it replaces.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) old: Option<PathBuf>,
+    #[arg(long, value_name = "KEY")]
+    pub(crate) old: Option<KeyReference>,
     /// The old key is lost, or there is none.
     #[arg(long, conflicts_with = "old")]
     pub(crate) without_old_key: bool,
@@ -376,9 +377,9 @@ pub(crate) struct Revoke {
     /// The account whose evidence it signed.
     #[arg(long)]
     pub(crate) account: String,
-    /// The private key of digests that signs the revocation.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key: PathBuf,
+    /// The private key of digests that signs the revocation: a PEM file, awskms:///KEY or pkcs11:…
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: KeyReference,
     /// From when on it is not to be believed. By default from now.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time::from)]
     pub(crate) at: Option<Timestamp>,
@@ -411,7 +412,8 @@ pub(crate) struct Generate {
 
 #[derive(Debug, Args)]
 pub(crate) struct Show {
-    /// A directory, s3://bucket/prefix, or a PEM file of public keys or of one private key.
+    /// A directory, s3://bucket/prefix, a PEM file of public keys or of one private key, or a key of digests that is
+    /// elsewhere, awskms:///KEY or pkcs11:…
     pub(crate) location: String,
     /// Print the public keys as PEM: what --keys takes.
     #[arg(long)]

@@ -14,7 +14,8 @@ use sidetrail_archive::dsse::MAX_ENVELOPE;
 use sidetrail_archive::key::{DigestKeyObjectKey, KeyObjectKey};
 use sidetrail_archive::manifest::PublishedKey;
 use sidetrail_archive::sign::{
-    DigestSigner, Ed25519Signer, KeyBundle, KeyError, PublicKey, RsaPublicKey, RsaSigner, Signer,
+    DigestSigner, Ed25519Signer, KeyBundle, KeyError, KeyReference, PublicKey, RsaPublicKey, RsaSigner,
+    Signer,
 };
 use sidetrail_archive::source::Bucket;
 
@@ -60,6 +61,13 @@ fn beside(private: &Path) -> PathBuf {
 
 pub(crate) fn show(arguments: &Show) -> Result<Exit> {
     let shown = match local_path(&arguments.location).map(Path::new) {
+        _ if KeyReference::from(&*arguments.location).file().is_none() => {
+            let key = KeyReference::from(&*arguments.location);
+            let mut shown = Shown::new();
+            let signer = digest::open_signer(&key, None)?;
+            shown.take_digest(signer.public_key().clone(), &format!("{key} (private key of digests)"));
+            shown
+        }
         Some(path) if !path.is_dir() => from_file(path)?,
         _ => from_bucket(&arguments.location)?,
     };

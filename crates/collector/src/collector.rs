@@ -416,7 +416,7 @@ async fn watch_space(space: Arc<Space>, committer: Committer<SharedLedger>, end:
 /// Reads the files that a configuration names for TLS, as a start would.
 pub fn check_files(config: &Config) -> Result<(), StartError> {
     Gate::check(&config.listen)?;
-    config.digest.as_ref().map(digests::signers).transpose()?;
+    config.digest.as_ref().map(digests::check).transpose()?;
     Ok(())
 }
 

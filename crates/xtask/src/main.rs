@@ -78,7 +78,8 @@ enum Command {
     /// JSON object
     Dist(dist::Dist),
     #[cfg(feature = "rules")]
-    /// Install the pinned S3 server, AWS CLI, boto3, Helm and linters that the tests use, under the target directory
+    /// Install what the tests use: the pinned S3 server, AWS CLI, boto3, KMS, Helm and linters under the target directory,
+    /// SoftHSM from the system's packages
     Tools,
     #[cfg(feature = "rules")]
     /// Run every check and test there is, or with FILTER the tests whose names contain it
@@ -120,7 +121,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         #[cfg(feature = "rules")]
         Command::Dist(dist) => dist::make(&workspace, &dist),
         #[cfg(feature = "rules")]
-        Command::Tools => tools::install(&workspace),
+        Command::Tools => tools::install_all(&workspace),
         #[cfg(feature = "rules")]
         Command::Test { filter } => suite::run_all(&workspace, filter.as_deref()),
     }

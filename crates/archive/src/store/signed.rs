@@ -1,39 +1,19 @@
-//! Requests to S3 that `object_store` does not know, signed by its own means. Every header is set before the signature,
-//! which covers all of them.
+//! Requests to S3 that `object_store` does not know.
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
 use http::{HeaderMap, Method, StatusCode};
-use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
-use object_store::client::{HttpClient, HttpRequestBody};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{generic, in_time};
+use super::service::{Answer, Service};
 
 /// What signatures want encoded in a path: everything but slashes and the unreserved characters of RFC 3986.
 const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
-/// The most bytes of an answer that are read: configurations of buckets and errors are small.
-const MAX_ANSWER: usize = 256 << 10;
 /// The most characters of an answer that an error shows.
 const MAX_SHOWN: usize = 500;
 
 /// A bucket, and what it takes to sign requests to it.
 #[derive(Debug, Clone)]
-pub(super) struct Signed {
-    pub(super) client: HttpClient,
-    pub(super) credentials: AwsCredentialProvider,
-    pub(super) region: String,
-    /// The URL of the bucket, path style, without a slash at the end.
-    pub(super) bucket: String,
-}
-
-/// What came back.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-}
+pub(super) struct Signed(pub(super) Service);
 
 impl Answer {
     /// The answer if it is a success, or the error that `object_store` would make of it.
@@ -68,26 +48,9 @@ impl Signed {
         headers: HeaderMap,
         body: Bytes,
     ) -> object_store::Result<Answer> {
-        let sent = async {
-            let question = if query.is_empty() { "" } else { "?" };
-            let url = format!("{}/{}{question}{query}", self.bucket, utf8_percent_encode(key, &RESERVED));
-            let mut request = http::Request::new(HttpRequestBody::from(body));
-            *request.method_mut() = method;
-            *request.uri_mut() = url.parse().map_err(generic)?;
-            *request.headers_mut() = headers;
-            let credentials = self.credentials.get_credential().await?;
-            AwsAuthorizer::new(&credentials, "s3", &self.region).authorize(&mut request, None);
-            let response = self.client.execute(request).await.map_err(generic)?;
-            let (status, headers) = (response.status(), response.headers().clone());
-            let mut chunks = response.into_body().bytes_stream();
-            let mut body = Vec::new();
-            while let Some(chunk) = chunks.try_next().await.map_err(generic)? {
-                let room = MAX_ANSWER - body.len();
-                body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-            }
-            Ok(Answer { status, headers, body: body.into() })
-        };
-        in_time(0, sent).await
+        let question = if query.is_empty() { "" } else { "?" };
+        let path = format!("/{}{question}{query}", utf8_percent_encode(key, &RESERVED));
+        self.0.send(method, &path, headers, body).await
     }
 }
 

@@ -41,7 +41,7 @@ Example:
 pub(crate) struct Show {
     /// A directory, file:///path or s3://bucket/prefix.
     pub(crate) bucket: String,
-    /// Print the keys only: what --keys of `verify-proof` and --logs of `witness` take.
+    /// Print the keys only: what --keys of `verify-proof` and of `witness` takes.
     #[arg(long, conflicts_with = "json")]
     pub(crate) vkey: bool,
     /// Print a JSON array.

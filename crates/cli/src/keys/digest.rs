@@ -3,12 +3,13 @@
 use std::io::Read as _;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use jiff::{SignedDuration, Timestamp};
 use sidetrail_archive::digest::{Opened, PublishedDigestKey, Revocation};
 use sidetrail_archive::key::{Account, DigestKey, Home, RevocationKey};
-use sidetrail_archive::sign::{DigestSigner, RsaSigner, generate_rsa_pem};
+use sidetrail_archive::sign::{DigestSigner, KeyReference, RsaSigner, generate_rsa_pem};
 use sidetrail_archive::source::Bucket;
 use sidetrail_archive::store::{MAX_STORED_DIGEST, Put};
 
@@ -17,7 +18,6 @@ use crate::arguments::{Generate, Revoke, Rotate};
 use crate::exit::Exit;
 use crate::location::Location;
 use crate::print;
-use crate::verify::read_pem;
 
 /// The most bytes of a passphrase file.
 const MAX_PASSPHRASE: u64 = 4096;
@@ -47,8 +47,8 @@ pub(super) fn generate(arguments: &Generate, private: &Path) -> Result<Exit> {
 /// Announces a new key by the old one, or by itself.
 pub(crate) fn rotate(arguments: &Rotate) -> Result<Exit> {
     let passphrase = arguments.passphrase_file.as_deref().map(passphrase).transpose()?;
-    let new = read_signer(&arguments.new, passphrase.as_deref())?;
-    let old = arguments.old.as_deref().map(|old| read_signer(old, passphrase.as_deref())).transpose()?;
+    let new = open_signer(&arguments.new, passphrase.as_deref())?;
+    let old = arguments.old.as_ref().map(|old| open_signer(old, passphrase.as_deref())).transpose()?;
     ensure!(old.is_some() || arguments.without_old_key, "--old is needed, or --without-old-key");
     let location = Location::open(&arguments.location)?;
     let home = Home::new(location.prefix().cloned(), Account::new(arguments.account.clone())?);
@@ -58,8 +58,8 @@ pub(crate) fn rotate(arguments: &Rotate) -> Result<Exit> {
     };
     let start = Timestamp::from_second(start.as_second())?;
     let end = start.saturating_add(SignedDuration::from_hours(24 * i64::from(arguments.valid_days)))?;
-    let predecessor = old.as_ref().map(|old| old as &dyn DigestSigner);
-    let (object, bytes) = PublishedDigestKey::seal(home, &new, (start, end), predecessor)?;
+    let predecessor = old.as_deref();
+    let (object, bytes) = PublishedDigestKey::seal(home, &*new, (start, end), predecessor)?;
     match location.run(location.store().put_create(&object.to_string(), bytes.into()))? {
         Put::Created => {}
         Put::AlreadyExists => bail!("the key is published already, at {object}"),
@@ -76,7 +76,7 @@ pub(crate) fn rotate(arguments: &Rotate) -> Result<Exit> {
 /// Takes a key back.
 pub(crate) fn revoke(arguments: &Revoke) -> Result<Exit> {
     let passphrase = arguments.passphrase_file.as_deref().map(passphrase).transpose()?;
-    let signer = read_signer(&arguments.key, passphrase.as_deref())?;
+    let signer = open_signer(&arguments.key, passphrase.as_deref())?;
     let location = Location::open(&arguments.location)?;
     let home = Home::new(location.prefix().cloned(), Account::new(arguments.account.clone())?);
     let key =
@@ -88,7 +88,7 @@ pub(crate) fn revoke(arguments: &Revoke) -> Result<Exit> {
         reason: arguments.reason.clone(),
     };
     let object = revocation.object.to_string();
-    match location.run(location.store().put_create(&object, revocation.seal(&signer)?.into()))? {
+    match location.run(location.store().put_create(&object, revocation.seal(&*signer)?.into()))? {
         Put::Created => {}
         Put::AlreadyExists => bail!("the key is revoked already, by {object}"),
     }
@@ -116,11 +116,9 @@ fn newest_end(bucket: &dyn Bucket, home: &Home) -> Result<Option<Timestamp>> {
     Ok(Some(key.end.start()))
 }
 
-fn read_signer(path: &Path, passphrase: Option<&str>) -> Result<RsaSigner> {
-    let name = path.display();
-    let text = read_pem(path).with_context(|| format!("could not read {name}"))?;
-    RsaSigner::from_pem_with(&text, passphrase.map(str::as_bytes))
-        .with_context(|| format!("{name} holds no private key for digests"))
+/// A private key, wherever it is.
+pub(super) fn open_signer(key: &KeyReference, passphrase: Option<&str>) -> Result<Arc<dyn DigestSigner>> {
+    Ok(key.open(passphrase, &|name| std::env::var(name).ok())?)
 }
 
 /// The first line of a file.

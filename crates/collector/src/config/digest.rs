@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sidetrail_archive::digest::Cadence;
 use sidetrail_archive::key::{Region, Trail};
+use sidetrail_archive::sign::KeyReference;
 
 use super::{Config, ConfigError, range, wrong};
 
@@ -16,12 +17,15 @@ use super::{Config, ConfigError, range, wrong};
 #[serde(deny_unknown_fields)]
 pub struct DigestConfig {
     /// The key that signs digests: a PEM file with an RSA key (PKCS#8, encrypted or not) of 2048 bits or more. Where the
-    /// collector is built with it, also `awskms:///KEY` or `awskms://HOST/KEY`, a key of AWS KMS or what speaks like it, or a
-    /// `pkcs11:` URI (RFC 7512) with `module-path`, `object` or `id`, and `pin-source` or `pin-value`.
-    pub key: String,
+    /// collector is built with the feature `kms`, also `awskms:///KEY` or `awskms://HOST/KEY`, a key of AWS KMS or what speaks
+    /// like it; with the feature `pkcs11`, also a `pkcs11:` URI (RFC 7512) with `module-path`, `object` or `id`, and
+    /// `pin-source` or `pin-value`. A key that is elsewhere is asked for when the collector runs: it starts without.
+    #[schemars(with = "String")]
+    pub key: KeyReference,
     /// The key before it, while both may be needed: it announces the new one, and signs nothing after that. In the same
     /// form.
-    pub previous_key: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub previous_key: Option<KeyReference>,
     /// File with the passphrase of the key files, in its first line.
     pub passphrase_file: Option<PathBuf>,
     /// Environment variable with the passphrase of the key files.
@@ -104,12 +108,15 @@ impl DigestConfig {
 
     /// The files that it names.
     pub(crate) fn files(&self) -> impl Iterator<Item = PathBuf> {
-        let keys = [Some(&self.key), self.previous_key.as_ref()].into_iter().flatten();
-        let keys =
-            keys.filter(|key| !key.starts_with("awskms:") && !key.starts_with("pkcs11:")).map(PathBuf::from);
+        let keys = self.keys().filter_map(KeyReference::file).map(PathBuf::from);
         let others =
             [&self.passphrase_file, &self.log_key, &self.trusted_keys].into_iter().flatten().cloned();
         keys.chain(others).collect::<Vec<_>>().into_iter()
+    }
+
+    /// The keys that sign, oldest first.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &KeyReference> {
+        [self.previous_key.as_ref(), Some(&self.key)].into_iter().flatten()
     }
 }
 

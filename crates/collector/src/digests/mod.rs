@@ -10,7 +10,7 @@ mod worker;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use open::DigestError;
-pub(crate) use open::{open, signers};
+pub(crate) use open::{check, open};
 use worker::Worker;
 
 use crate::StartError;
@@ -73,9 +73,6 @@ impl Digests {
         }
         self.stop().await;
         let Some(opened) = opened else { return Ok(()) };
-        for trail in opened.trails() {
-            tracing::info!(trail, key = %opened.fingerprint, "digests are written");
-        }
         let told = opened.told.clone();
         let worker = Worker::start(opened, &self.metrics, Arc::clone(&self.environment), self.notes.clone())
             .map_err(StartError::Thread)?;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use sidetrail_archive::digest::{Cadence, Digester, Retention, Settings};
 use sidetrail_archive::key::{Home, Trail, TreePlace};
-use sidetrail_archive::sign::{DigestSigner, Fingerprint, KeyBundle, KeyError, MAX_PEM, RsaSigner};
-use sidetrail_archive::store::Mode;
+use sidetrail_archive::sign::{DigestSigner, KeyBundle, KeyError, KeyReference, MAX_PEM, ReferenceError};
+use sidetrail_archive::store::{Mode, Store};
 use sidetrail_archive::tlog::commit::LogCommitment;
 use sidetrail_archive::tlog::note;
+use zeroize::Zeroizing;
 
 use crate::config::{Config, DigestConfig, LockMode, TrailConfig};
 use crate::trail::open_store;
@@ -29,7 +30,7 @@ pub enum DigestError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A file holds no key, or no passphrase was the right one.
+    /// A file holds no public keys.
     #[error("{path} cannot be used")]
     Key {
         /// The file.
@@ -48,35 +49,83 @@ pub enum DigestError {
         /// What is wrong.
         source: note::KeyError,
     },
-    /// A key that is elsewhere cannot be had.
-    #[error("the key {key} cannot be used")]
-    Remote {
-        /// The key, without what is secret.
-        key: String,
-        /// What is wrong.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    /// The key that signs cannot be used.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
 }
 
-/// Writers that can run.
+/// Writers that can run, once there are the keys.
 pub(crate) struct Opened {
-    /// By trail.
-    pub(super) digesters: Vec<(String, Digester)>,
-    /// The key that signs.
-    pub(super) fingerprint: Fingerprint,
+    parts: Vec<Part>,
+    pub(super) keys: Keys,
     /// What they do, in words.
     pub(super) told: String,
 }
 
-impl Opened {
-    pub(super) fn trails(&self) -> impl Iterator<Item = &str> {
-        self.digesters.iter().map(|(trail, _)| trail.as_str())
+/// What it takes to write the digests of one trail, beside a key.
+struct Part {
+    trail: Trail,
+    store: Store,
+    settings: Settings,
+    log: Option<LogCommitment>,
+}
+
+/// The keys that sign, oldest first.
+pub(super) type Signers = Vec<Arc<dyn DigestSigner>>;
+
+/// How there come to be keys.
+pub(super) enum Keys {
+    /// They were in files.
+    There(Signers),
+    /// One is elsewhere, and whoever has it may take a while, or be away.
+    Elsewhere(Elsewhere),
+}
+
+/// Keys that have to be asked for.
+pub(super) struct Elsewhere {
+    keys: Vec<KeyReference>,
+    passphrase: Option<Zeroizing<String>>,
+}
+
+impl Elsewhere {
+    /// Asks for them, which may take a while.
+    pub(super) fn open(&self) -> Result<Signers, ReferenceError> {
+        let passphrase = self.passphrase.as_ref().map(|passphrase| passphrase.as_str());
+        self.keys.iter().map(|key| key.open(passphrase, &|name| std::env::var(name).ok())).collect()
     }
 }
 
-/// Opens keys and stores. Nothing is written.
+impl Opened {
+    pub(super) fn trails(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().map(|part| part.trail.as_str())
+    }
+
+    /// The writers, by trail.
+    pub(super) fn digesters(self, signers: &Signers) -> Vec<(String, Digester)> {
+        let digester = |Part { trail, store, settings, log }: Part| {
+            let digester = Digester::new(store, settings, signers.clone());
+            let digester = match log {
+                Some(log) => digester.with_commitment(Box::new(log)),
+                None => digester,
+            };
+            (trail.to_string(), digester)
+        };
+        self.parts.into_iter().map(digester).collect()
+    }
+}
+
+/// Opens stores, and keys that are in files. Nothing is written, and nobody is asked.
 pub(crate) fn open(config: &Config, digest: &DigestConfig) -> Result<Opened, StartError> {
-    let signers = signers(digest)?;
+    let passphrase = passphrase(digest)?;
+    let elsewhere = Elsewhere { keys: digest.keys().cloned().collect(), passphrase };
+    let (keys, fingerprints) = if digest.keys().all(|key| key.file().is_some()) {
+        let signers = elsewhere.open().map_err(DigestError::Reference)?;
+        let fingerprints = signers.iter().map(|signer| signer.public_key().fingerprint()).collect();
+        (Keys::There(signers), fingerprints)
+    } else {
+        check(digest)?;
+        (Keys::Elsewhere(elsewhere), Vec::new())
+    };
     let trusted_keys = match &digest.trusted_keys {
         Some(path) => {
             let text = read(path, MAX_PEM)?;
@@ -85,9 +134,8 @@ pub(crate) fn open(config: &Config, digest: &DigestConfig) -> Result<Opened, Sta
         }
         None => None,
     };
-    let fingerprints: Vec<_> = signers.iter().map(|signer| signer.public_key().fingerprint()).collect();
     let mut told = format!("{digest:?} {fingerprints:?} {trusted_keys:?}");
-    let mut digesters = Vec::new();
+    let mut parts = Vec::new();
     for trail in config.trails.iter().filter(|trail| digest.covers(trail)) {
         let store = open_store(trail)?;
         told.push_str(&format!(
@@ -114,15 +162,9 @@ pub(crate) fn open(config: &Config, digest: &DigestConfig) -> Result<Opened, Sta
             true => Some(log(config, digest, trail, &settings, &mut told)?),
             false => None,
         };
-        let mut digester = Digester::new(store, settings, signers.clone());
-        if let Some(log) = log {
-            digester = digester.with_commitment(Box::new(log));
-        }
-        digesters.push((trail.name.to_string(), digester));
+        parts.push(Part { trail: trail.name.clone(), store, settings, log });
     }
-    let fingerprint = fingerprints.last().copied();
-    let fingerprint = fingerprint.ok_or_else(|| DigestError::Variable("digest.key".to_owned()))?;
-    Ok(Opened { digesters, fingerprint, told })
+    Ok(Opened { parts, keys, told })
 }
 
 /// The log of a trail, whose checkpoints are signed with a key of their own, or that of the trail's manifests.
@@ -144,33 +186,20 @@ fn log(
     log.map_err(|source| DigestError::Log { trail: trail.name.clone(), source }.into())
 }
 
-/// The keys, oldest first.
-pub(crate) fn signers(digest: &DigestConfig) -> Result<Vec<Arc<dyn DigestSigner>>, DigestError> {
+/// Checks the keys as far as it can be done without asking anybody.
+pub(crate) fn check(digest: &DigestConfig) -> Result<(), DigestError> {
+    let passphrase = passphrase(digest)?;
+    let passphrase = passphrase.as_ref().map(|passphrase| passphrase.as_str());
+    digest.keys().try_for_each(|key| Ok(key.check(passphrase)?))
+}
+
+fn passphrase(digest: &DigestConfig) -> Result<Option<Zeroizing<String>>, DigestError> {
     let passphrase = match (&digest.passphrase_file, &digest.passphrase_env) {
-        (Some(path), _) => Some(read(path, MAX_PASSPHRASE)?.lines().next().unwrap_or_default().to_owned()),
-        (None, Some(name)) => Some(std::env::var(name).map_err(|_| DigestError::Variable(name.clone()))?),
-        (None, None) => None,
+        (Some(path), _) => read(path, MAX_PASSPHRASE)?.lines().next().unwrap_or_default().to_owned(),
+        (None, Some(name)) => std::env::var(name).map_err(|_| DigestError::Variable(name.clone()))?,
+        (None, None) => return Ok(None),
     };
-    let keys = [digest.previous_key.as_ref(), Some(&digest.key)].into_iter().flatten();
-    keys.map(|key| signer(key, passphrase.as_deref())).collect()
-}
-
-fn signer(key: &str, passphrase: Option<&str>) -> Result<Arc<dyn DigestSigner>, DigestError> {
-    if key.starts_with("awskms:") || key.starts_with("pkcs11:") {
-        return remote(key);
-    }
-    let path = PathBuf::from(key);
-    let text = read(&path, MAX_PEM)?;
-    match RsaSigner::from_pem_with(&text, passphrase.map(str::as_bytes)) {
-        Ok(signer) => Ok(Arc::new(signer)),
-        Err(source) => Err(DigestError::Key { path, source }),
-    }
-}
-
-fn remote(key: &str) -> Result<Arc<dyn DigestSigner>, DigestError> {
-    // What follows the question mark may be a PIN.
-    let shown = key.split('?').next().unwrap_or_default().to_owned();
-    Err(DigestError::Remote { key: shown, source: "this collector is built without it".into() })
+    Ok(Some(Zeroizing::new(passphrase)))
 }
 
 fn read(path: &Path, limit: usize) -> Result<String, DigestError> {
@@ -206,8 +235,10 @@ mod tests {
             at("key.pem")
         );
         let config: Config = serde_norway::from_str(&yaml).unwrap();
-        let mut opened = open(&config, config.digest.as_ref().unwrap()).unwrap();
-        let (_, digester) = &mut opened.digesters[0];
+        let opened = open(&config, config.digest.as_ref().unwrap()).unwrap();
+        let Keys::There(signers) = &opened.keys else { panic!("the key is in a file") };
+        let signers = signers.clone();
+        let (_, digester) = &mut opened.digesters(&signers)[0];
         digester.step("2026-01-15T11:10:00Z".parse().unwrap()).await.unwrap();
         let home = directory.path().join("bucket/AWSLogs/123456789012");
         let checkpoint = fs::read_to_string(home.join("Sidetrail-Log/local/default/checkpoint"));

@@ -1,16 +1,16 @@
 //! The thread that writes digests: one for all trails of the collector, since there is next to nothing to do.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use sidetrail_archive::digest::{Digester, Done, Step, StepError, Summary};
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::Notes;
-use super::open::Opened;
+use super::open::{Keys, Opened};
 use crate::environment::Environment;
 use crate::metrics::{DigestMetrics, Metrics};
 use crate::trail::step_back;
@@ -22,6 +22,8 @@ const MAX_BACKOFF_MS: i64 = 300_000;
 const MAX_WAIT: Duration = Duration::from_secs(5);
 /// A digest that is so late is worth a note to who asks whether the collector is ready.
 const LATE_MS: i64 = 3_600_000;
+/// How long the end of the collector, or of a configuration, waits for a token that does not answer.
+const LEAVE_AFTER: Duration = Duration::from_secs(5);
 /// The most problems of a digest that are logged one by one.
 const MAX_SAID: usize = 20;
 
@@ -29,7 +31,8 @@ const MAX_SAID: usize = 20;
 #[derive(Debug)]
 pub(super) struct Worker {
     stop: CancellationToken,
-    thread: JoinHandle<()>,
+    /// Closed when the thread ends.
+    ended: oneshot::Receiver<()>,
 }
 
 impl Worker {
@@ -40,26 +43,28 @@ impl Worker {
         notes: Notes,
     ) -> std::io::Result<Self> {
         let (stop, runtime) = (CancellationToken::new(), Handle::current());
-        let now = environment.unix_ms();
-        let trail = |(name, digester): (String, Digester)| Trail {
-            metrics: metrics.digests.trail(&name),
-            name,
-            digester,
-            due: now,
-            failures: 0,
-            failing: None,
+        let (tell, ended) = oneshot::channel();
+        let names: Vec<_> =
+            opened.trails().map(|name| (name.to_owned(), metrics.digests.trail(name))).collect();
+        let run = Run { environment, notes, runtime, stop: stop.clone() };
+        let work = move || {
+            step_back();
+            if let Some(trails) = run.open(opened, names) {
+                run.run(trails);
+            }
+            drop(tell);
         };
-        let trails = opened.digesters.into_iter().map(trail).collect();
-        let run = Run { trails, environment, notes, runtime, stop: stop.clone() };
-        let thread = std::thread::Builder::new().name("digests".to_owned()).spawn(|| run.run())?;
-        Ok(Self { stop, thread })
+        std::thread::Builder::new().name("digests".to_owned()).spawn(work)?;
+        Ok(Self { stop, ended })
     }
 
-    /// Ends it, in the middle of a request if need be, and waits for that.
+    /// Ends it, in the middle of a request if need be, and waits for that. What hangs in a token is left there: it writes
+    /// nothing any more.
     pub(super) async fn stop(self) {
         self.stop.cancel();
-        let thread = self.thread;
-        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        if tokio::time::timeout(LEAVE_AFTER, self.ended).await.is_err() {
+            tracing::warn!("the writer of digests waits for its key and is left behind");
+        }
     }
 }
 
@@ -75,7 +80,6 @@ struct Trail {
 }
 
 struct Run {
-    trails: Vec<Trail>,
     environment: Arc<dyn Environment>,
     notes: Notes,
     runtime: Handle,
@@ -83,11 +87,47 @@ struct Run {
 }
 
 impl Run {
-    fn run(mut self) {
-        step_back();
+    /// Asks for the keys until there are, or the end.
+    fn open(&self, mut opened: Opened, names: Vec<(String, DigestMetrics)>) -> Option<Vec<Trail>> {
+        let mut failures = 0;
+        let signers = loop {
+            let elsewhere = match &opened.keys {
+                Keys::There(signers) => break signers.clone(),
+                Keys::Elsewhere(elsewhere) => elsewhere,
+            };
+            let text = match elsewhere.open() {
+                Ok(signers) => {
+                    opened.keys = Keys::There(signers);
+                    continue;
+                }
+                Err(error) => crate::chain(&error),
+            };
+            let again = backoff(failures);
+            failures += 1;
+            tracing::warn!(error = text, again_ms = again, "cannot write digests now");
+            names.iter().for_each(|(_, metrics)| metrics.failed(StepError::SIGNER));
+            let note = |(name, _): &(String, DigestMetrics)| cannot(name, &text);
+            self.notes.set(names.iter().map(note).collect());
+            if self.wait(Duration::from_millis(again.unsigned_abs())) {
+                return None;
+            }
+        };
+        if self.stop.is_cancelled() {
+            return None;
+        }
+        let fingerprint = signers.last()?.public_key().fingerprint();
+        let now = self.environment.unix_ms();
+        let trail = |((name, digester), (_, metrics)): ((String, Digester), (String, DigestMetrics))| {
+            tracing::info!(trail = name, key = %fingerprint, "digests are written");
+            Trail { name, digester, metrics, due: now, failures: 0, failing: None }
+        };
+        Some(opened.digesters(&signers).into_iter().zip(names).map(trail).collect())
+    }
+
+    fn run(&self, mut trails: Vec<Trail>) {
         loop {
             let mut next = i64::MAX;
-            for trail in &mut self.trails {
+            for trail in &mut trails {
                 let now = self.environment.unix_ms();
                 // A clock that was set back must not make it wait for the time that was.
                 if trail.due <= now || trail.due > now.saturating_add(2 * 86_400_000) {
@@ -102,16 +142,33 @@ impl Run {
                 trail.look(self.environment.unix_ms());
                 next = next.min(trail.due);
             }
-            let notes = self.trails.iter().filter_map(|trail| trail.note(self.environment.unix_ms()));
+            let notes = trails.iter().filter_map(|trail| trail.note(self.environment.unix_ms()));
             self.notes.set(notes.collect());
             let wait = next.saturating_sub(self.environment.unix_ms()).max(0).unsigned_abs();
-            let wait = Duration::from_millis(wait).min(MAX_WAIT);
-            let wait = async { tokio::time::timeout(wait, self.stop.cancelled()).await };
-            if self.runtime.block_on(wait).is_ok() {
+            if self.wait(Duration::from_millis(wait).min(MAX_WAIT)) {
                 return;
             }
         }
     }
+
+    /// Whether it is the end.
+    fn wait(&self, time: Duration) -> bool {
+        // A thread that was left behind may come here after the runtime.
+        if self.stop.is_cancelled() {
+            return true;
+        }
+        let wait = async { tokio::time::timeout(time, self.stop.cancelled()).await };
+        self.runtime.block_on(wait).is_ok()
+    }
+}
+
+/// Milliseconds after so many failures and one more.
+fn backoff(failures: u32) -> i64 {
+    MIN_BACKOFF_MS.saturating_mul(1 << failures.min(20)).min(MAX_BACKOFF_MS)
+}
+
+fn cannot(trail: &str, text: &str) -> String {
+    format!("digests of trail {trail} cannot be written: {text}")
 }
 
 impl Trail {
@@ -151,7 +208,7 @@ impl Trail {
 
     fn failed(&mut self, error: &StepError, now: i64) {
         self.metrics.failed(error.kind());
-        let backoff = MIN_BACKOFF_MS.saturating_mul(1 << self.failures.min(20)).min(MAX_BACKOFF_MS);
+        let backoff = backoff(self.failures);
         self.failures = self.failures.saturating_add(1);
         self.due = now.saturating_add(backoff);
         let text = crate::chain(error);
@@ -181,7 +238,7 @@ impl Trail {
     fn note(&self, now: i64) -> Option<String> {
         let behind = self.behind(now);
         match &self.failing {
-            Some(failing) => Some(format!("digests of trail {} cannot be written: {failing}", self.name)),
+            Some(failing) => Some(cannot(&self.name, failing)),
             None if behind > LATE_MS => {
                 Some(format!("digests of trail {} are {} minutes late", self.name, behind / 60_000))
             }

@@ -118,6 +118,7 @@ const FENCES: &[(&[&str], &Grants)] = &[
         &["k8s-openapi", "kube", "hyper-rustls", "rcgen"],
         &[("sidetrail-injector", Always), ("sidetrail-tests", Always)],
     ),
+    (&["cryptoki"], &[("sidetrail-archive", Optional)]),
     (&["datafusion"], &[]),
 ];
 

@@ -65,8 +65,8 @@ impl StepError {
         match self {
             Self::Store(error) => error.failure().name(),
             Self::TooMany(_) => "too_many",
-            Self::Seal { source: SealDigestError::Sign(_), .. } => "signer",
-            Self::Publish { source: KeyObjectError::Sign(_), .. } => "signer",
+            Self::Seal { source: SealDigestError::Sign(_), .. } => Self::SIGNER,
+            Self::Publish { source: KeyObjectError::Sign(_), .. } => Self::SIGNER,
             Self::Seal { .. } | Self::Publish { .. } | Self::NoKey | Self::Ending => "other",
             Self::Taken(_) => "taken",
             Self::Unannounced(_) => "unannounced_key",
@@ -75,7 +75,10 @@ impl StepError {
         }
     }
 
+    /// The kind where no signature is to be had.
+    pub const SIGNER: &'static str = "signer";
+
     /// Every word that [`StepError::kind`] may be, beside those of a store's [`Failure`](crate::store::Failure).
     pub const KINDS: [&'static str; 7] =
-        ["too_many", "signer", "taken", "unannounced_key", "key_not_in_force", "commitment", "other"];
+        ["too_many", Self::SIGNER, "taken", "unannounced_key", "key_not_in_force", "commitment", "other"];
 }
