@@ -107,6 +107,66 @@ fn what_is_handed_over_is_locked() -> Result<()> {
     holds_all(&sidecar)
 }
 
+/// Digests are locked as what they list, and so is what they are believed by; `verify` asks for all of it.
+#[test]
+fn locked_digests_cannot_be_deleted() -> Result<()> {
+    let store = SeaweedFs::shared()?;
+    let bucket = "locked-digests";
+    let create = ["s3api", "create-bucket", "--object-lock-enabled-for-bucket", "--bucket", bucket];
+    tools::run(store.aws(create)?)?.success()?;
+    let directory = tempfile::tempdir()?;
+    let key = directory.path().join("digest-key.pem");
+    let mut generate = std::process::Command::new(tools::binary("sidetrail")?);
+    generate.args(["keys", "generate", "--digest", "-o"]).arg(&key);
+    tools::run(generate)?.success()?;
+    let mut collector =
+        Collector::new(directory.path(), Settings::default())?.with_store(store, bucket)?.with_trail(LOCK);
+    collector.set_more(format!("digest: {{ key: '{}', cadence: 1m, settle: 0s }}\n", key.display()));
+    collector.start()?;
+    send(&collector)?;
+    let digests = || {
+        let found = archive::objects(&collector, |key| key.contains("/CloudTrail-Digest/"))?;
+        Ok((found.len() > 1).then_some(found))
+    };
+    let digests = wait_for("two digests", DIGESTS, digests)?;
+    let first = digests.keys().next().context("a digest")?.clone();
+    collector.stop()?;
+
+    let versions = json(store, &["s3api", "list-object-versions", "--bucket", bucket])?;
+    let version = |key: &str| {
+        let versions = versions["Versions"].as_array()?;
+        let found = versions.iter().find(|version| version["Key"] == key)?;
+        found["VersionId"].as_str().map(str::to_owned)
+    };
+    let keys = archive::objects(&collector, |key| {
+        ["/Sidetrail-Digest-Key/", "/Sidetrail-Digest-Start/"].iter().any(|part| key.contains(part))
+    })?;
+    ensure!(keys.len() == 2, "{:?}", keys.keys());
+    for key in std::iter::once(&first).chain(keys.keys()) {
+        let retention = json(store, &["s3api", "get-object-retention", "--bucket", bucket, "--key", key])?;
+        ensure!(retention["Retention"]["Mode"] == "GOVERNANCE", "{key}: {retention}");
+        let id = version(key).with_context(|| format!("a version of {key}"))?;
+        let delete = ["s3api", "delete-object", "--bucket", bucket, "--key", key, "--version-id", &id];
+        let deleted = tools::run(store.aws(delete)?)?;
+        ensure!(!deleted.status.success() && deleted.stderr.contains("AccessDenied"), "{key}: {deleted:?}");
+    }
+    for (wanted, code) in [("governance:3", 0), ("governance:4", 1)] {
+        let mut verify = std::process::Command::new(tools::binary("sidetrail")?);
+        verify.args(["verify", &collector.destination(), "--object-lock", wanted]);
+        collector.configure(&mut verify);
+        let verified = tools::run(verify)?;
+        ensure!(verified.status.code() == Some(code), "{wanted}: {verified:?}");
+        ensure!(
+            verified.stdout.contains(&format!("UNPROTECTED {first}")) == (code == 1),
+            "{wanted}: {verified:?}"
+        );
+    }
+    holds_all(&collector)
+}
+
+/// Two periods of a minute, and what a loaded machine needs.
+const DIGESTS: Duration = Duration::from_secs(240);
+
 /// A bucket that cannot lock takes the evidence all the same, and everybody hears of it.
 #[test]
 fn a_bucket_without_locks_is_told_of_and_holds_up_nothing() -> Result<()> {

@@ -59,6 +59,17 @@ impl Keys {
         self.revoked.get(&key).copied()
     }
 
+    /// The objects that digests are believed by, and that have no time: where they begin, our keys, revocations.
+    pub(super) fn lasting(&self, settings: &Settings) -> Vec<String> {
+        let own = self.signers.iter().map(|signer| signer.public_key().fingerprint());
+        let own = own.filter(|fingerprint| self.published.contains_key(fingerprint));
+        let key = |fingerprint| DigestKeyObjectKey { home: settings.home.clone(), fingerprint }.to_string();
+        let revocation =
+            |key: &AnyKeyId| RevocationKey { home: settings.home.clone(), key: *key }.to_string();
+        let start = std::iter::once(settings.start_key().to_string());
+        start.chain(own.map(key)).chain(self.revoked.keys().map(revocation)).collect()
+    }
+
     /// A key to begin with. `orphaned` is whether there are digests that no key of ours is known to follow: then it has to
     /// be published already.
     pub(super) async fn first(
