@@ -7,8 +7,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use sidetrail_archive::digest::Opened;
-use sidetrail_archive::key::DigestKey;
 use sidetrail_archive::sign::{Fingerprint, KeyBundle};
 use sidetrail_tests::collector::{ACCOUNT, Settings};
 use sidetrail_tests::kms::Kms;
@@ -177,15 +175,11 @@ fn public(hsm: &SoftHsm, place: &str) -> Result<Fingerprint> {
 /// Waits for so many digests, and looks at all that there are.
 fn signed(collector: &Collector, wanted: usize, fingerprint: Fingerprint) -> Result<()> {
     let digests = wait_for("digests", DIGEST, || {
-        let found = archive::objects(collector, |key| key.parse::<DigestKey>().is_ok())?;
+        let found = archive::digests(collector)?;
         Ok((found.len() >= wanted).then_some(found))
     })?;
-    let mut ends = Vec::new();
-    for bytes in digests.values() {
-        let digest = Opened::read(bytes)?.digest;
-        ensure!(digest.fingerprint == fingerprint, "{digest:?}");
-        ends.push(digest.end);
-    }
+    ensure!(digests.iter().all(|digest| digest.fingerprint == fingerprint), "{digests:?}");
+    let ends: Vec<_> = digests.iter().map(|digest| digest.end).collect();
     ensure!(
         ends.windows(2).all(|ends| ends[1].duration_since(ends[0]) == jiff::SignedDuration::from_mins(1))
     );

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use sidetrail_archive::key::LogKey;
+use sidetrail_archive::digest::{Digest, Opened};
+use sidetrail_archive::key::{DigestKey, LogKey};
 use sidetrail_archive::log::{MAX_CONTENT, read_records};
 use sidetrail_archive::source::Bucket;
 use sidetrail_archive::store::Store;
@@ -86,6 +87,19 @@ pub fn objects(collector: &Collector, wanted: impl Fn(&str) -> bool) -> Result<B
         Ok(objects)
     };
     with_store(&collector.destination(), &|name| collector.variable(name), read)
+}
+
+/// The digests of a collector's bucket that are signed, by their ends. In a directory a signature comes a moment later.
+///
+/// # Errors
+///
+/// As [`objects`], and when one is no digest.
+pub fn digests(collector: &Collector) -> Result<Vec<Digest>> {
+    let local = !collector.destination().contains("://");
+    let found = objects(collector, |key| key.contains("/CloudTrail-Digest/"))?;
+    let signed = |key: &str| !local || found.contains_key(&format!("{key}.metadata.json"));
+    let digests = found.iter().filter(|(key, _)| key.parse::<DigestKey>().is_ok() && signed(key));
+    digests.map(|(_, bytes)| Ok(Opened::read(bytes)?.digest)).collect()
 }
 
 /// How often each eventID occurs.

@@ -30,6 +30,8 @@ pub struct Plan {
     pub regions: Vec<String>,
     /// The trail.
     pub trail: String,
+    /// What digests call the bucket, where it is another than the store's.
+    pub bucket: Option<String>,
     /// The account.
     pub account: String,
     /// The organization, for an organization trail.
@@ -61,6 +63,7 @@ impl Default for Plan {
             periods: 26,
             regions: vec!["eu-central-1".to_owned(), "us-east-1".to_owned()],
             trail: "default".to_owned(),
+            bucket: None,
             account: "123456789012".to_owned(),
             organization: None,
             collectors: 2,
@@ -89,7 +92,9 @@ pub struct Made {
     /// The keys of digests, oldest first.
     pub digest_keys: Vec<RsaPublicKey>,
     /// The same, to sign with: what a thief of the key could do.
-    pub signers: Vec<Arc<dyn DigestSigner>>,
+    pub signers: Signers,
+    /// The same as PEM files.
+    pub private_keys: Vec<String>,
     /// The keys of all collectors.
     pub manifest_keys: Vec<PublicKey>,
     /// Who wrote each chain.
@@ -161,25 +166,27 @@ struct Making<'a> {
 ///
 /// When the plan makes no sense, or something could not be stored.
 pub async fn make(store: &Store, plan: &Plan) -> Result<Made> {
-    make_with(store, plan, |_| None).await
+    make_with(store, plan, |_| None, |_, _| Ok(())).await
 }
 
-/// The same, with a commitment for the digests of each region.
+/// The same, with a commitment for the digests of each region. `done` is called with each region and period once its digest
+/// is stored.
 ///
 /// # Errors
 ///
-/// As [`make`].
+/// As [`make`], and if `done` fails.
 pub async fn make_with(
     store: &Store,
     plan: &Plan,
     commitment: impl Fn(&Region) -> Option<Box<dyn Commitment>>,
+    mut done: impl FnMut(&Region, u32) -> Result<()>,
 ) -> Result<Made> {
     let home = Home {
         prefix: store.prefix().cloned(),
         organization: plan.organization.as_ref().map(OrgId::new).transpose()?,
         account: Account::new(plan.account.clone())?,
     };
-    let signers = signers(plan.rotations.len() + 1)?;
+    let (private_keys, signers) = signers(plan.rotations.len() + 1)?;
     let making = Making { store, plan, home: home.clone(), trail: Trail::new(plan.trail.clone())? };
     let regions = plan.regions.iter().map(Region::new).collect::<Result<Vec<_>, _>>()?;
     let home_region = regions.first().context("a plan has a region")?.clone();
@@ -190,6 +197,7 @@ pub async fn make_with(
         bucket: String::new(),
         digest_keys: signers.iter().map(|signer| signer.public_key().clone()).collect(),
         signers,
+        private_keys,
         manifest_keys: Vec::new(),
         collectors: Vec::new(),
         digests: Vec::new(),
@@ -200,8 +208,14 @@ pub async fn make_with(
         let mut settings = Settings::new(store, made.home.clone(), region.clone(), made.trail.clone());
         settings.home_region = home_region.clone();
         settings.cadence = Cadence::new(plan.cadence)?;
+        if let Some(bucket) = &plan.bucket {
+            settings.bucket.clone_from(bucket);
+        }
         made.bucket.clone_from(&settings.bucket);
-        making.region(&mut made, settings, &commitment).await.with_context(|| format!("in {region}"))?;
+        making
+            .region(&mut made, settings, &commitment, &mut done)
+            .await
+            .with_context(|| format!("in {region}"))?;
     }
     Ok(made)
 }
@@ -212,6 +226,7 @@ impl Making<'_> {
         made: &mut Made,
         settings: Settings,
         commitment: &impl Fn(&Region) -> Option<Box<dyn Commitment>>,
+        done: &mut impl FnMut(&Region, u32) -> Result<()>,
     ) -> Result<()> {
         let plan = self.plan;
         let mut makers = Vec::new();
@@ -253,6 +268,7 @@ impl Making<'_> {
                 Done::Wrote(summary) => made.digests.push(summary.object),
                 other => anyhow::bail!("the digester did {other:?} for the period that ends at {}", made.end),
             }
+            done(&settings.region, period)?;
         }
         made.collectors.extend(makers);
         Ok(())
@@ -373,15 +389,15 @@ struct Objects {
     log: Option<(String, Vec<u8>)>,
 }
 
-/// New keys for digests.
-///
-/// # Errors
-///
-/// When there is no randomness.
-pub fn signers(count: usize) -> Result<Vec<Arc<dyn DigestSigner>>> {
+/// New keys for digests, as PEM and to sign with.
+fn signers(count: usize) -> Result<(Vec<String>, Signers)> {
     let signer = |_| {
-        let signer = RsaSigner::from_pem(&generate_rsa_pem(2048, None)?)?;
-        Ok(Arc::new(signer) as Arc<dyn DigestSigner>)
+        let pem = generate_rsa_pem(2048, None)?;
+        let signer = RsaSigner::from_pem(&pem)?;
+        Ok((pem.to_string(), Arc::new(signer) as Arc<dyn DigestSigner>))
     };
     (0..count).map(signer).collect()
 }
+
+/// Keys of digests, to sign with.
+pub type Signers = Vec<Arc<dyn DigestSigner>>;

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use sidetrail_archive::store::Store;
 
-use crate::sample::Objects;
+use crate::sample::{Object, Objects};
 use crate::{SeaweedFs, tools};
 
 /// Reads lines of JSON, and does what each says with a few threads.
@@ -50,6 +50,12 @@ pub fn change(store: &SeaweedFs, bucket: &str, from: &Objects, to: &Objects) -> 
     let ended = child.wait()?;
     ensure!(ended.success(), "changing the bucket ended with {ended}");
     Ok(())
+}
+
+/// One object, without metadata.
+#[must_use]
+pub fn one(key: &str, bytes: &[u8]) -> Objects {
+    [(key.to_owned(), Object { bytes: bytes.to_owned(), ..Object::default() })].into()
 }
 
 /// How many objects are put at the same time.

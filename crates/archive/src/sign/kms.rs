@@ -216,7 +216,7 @@ fn failure(operation: &str, answer: &Answer) -> ElsewhereError {
 mod tests {
     use std::io::{BufRead as _, BufReader, Read as _, Write as _};
     use std::net::TcpListener;
-    use std::sync::mpsc::{Receiver, channel};
+    use std::sync::mpsc::{Receiver, sync_channel};
 
     use serde_json::Value;
 
@@ -230,7 +230,7 @@ mod tests {
     fn answer(answers: Vec<(u16, Value)>) -> (String, Receiver<(String, Value)>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (tell, asked) = channel();
+        let (tell, asked) = sync_channel(answers.len());
         std::thread::spawn(move || {
             for (status, body) in answers {
                 let mut reader = BufReader::new(listener.accept().unwrap().0);
@@ -241,7 +241,7 @@ mod tests {
                         "x-amz-target" => value.clone_into(&mut target),
                         "content-length" => length = value.parse().unwrap(),
                         "authorization" => {
-                            signed = value.contains("/eu-west-2/kms/aws4_request, SignedHeaders=")
+                            signed = value.contains("/eu-west-2/kms/aws4_request, SignedHeaders=");
                         }
                         _ => {}
                     }

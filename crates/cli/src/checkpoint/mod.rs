@@ -3,7 +3,6 @@
 mod arguments;
 
 use std::ops::ControlFlow;
-use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
@@ -145,14 +144,14 @@ fn newest_tree(bucket: &dyn Bucket, place: &TreePlace) -> Result<Option<Tree>> {
 fn prove(arguments: &ProveConsistency) -> Result<Exit> {
     let location = Location::open(&arguments.bucket)?;
     let bucket = &*location.bucket();
-    let old = checkpoint_file(&arguments.old, arguments.origin.as_deref())?;
+    let old = given_checkpoint(&arguments.old, arguments.origin.as_deref())?;
     let old: Checkpoint =
         old.text.parse().with_context(|| format!("could not take {}", arguments.old.display()))?;
     let place = TreePlace::of_origin(&old.origin);
     let place = place.with_context(|| format!("{} is no log of Sidetrail", old.origin))?;
     let stored = Stored::new(bucket, place);
     let note = match &arguments.new {
-        Some(path) => checkpoint_file(path, Some(&old.origin))?,
+        Some(path) => given_checkpoint(path, Some(&old.origin))?,
         None => stored
             .checkpoint(TreeObject::Latest)
             .map_err(|error| anyhow!(named(&stored.place().key(TreeObject::Latest).to_string(), &error)))?,
@@ -200,7 +199,7 @@ fn verify(arguments: &VerifyConsistency) -> Result<Exit> {
     let checked = match verified {
         Err(error) => Err(print::chain(&error)),
         Ok((proof, new)) => {
-            let note = checkpoint_file(&arguments.old, Some(&new.origin))?;
+            let note = given_checkpoint(&arguments.old, Some(&new.origin))?;
             match Checkpoint::open(&note, &keys) {
                 Err(error) => Err(format!("{}: {}", arguments.old.display(), print::chain(&error))),
                 Ok(old) if old.origin != new.origin => {
@@ -223,9 +222,4 @@ fn verify(arguments: &VerifyConsistency) -> Result<Exit> {
             Ok(Exit::Wrong)
         }
     }
-}
-
-/// A checkpoint in a file; of what a witness kept that of `origin`, or the only one.
-fn checkpoint_file(path: &Path, origin: Option<&str>) -> Result<Note> {
-    given_checkpoint(path, origin.unwrap_or_default())
 }

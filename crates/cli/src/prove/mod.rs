@@ -165,7 +165,7 @@ impl<'a> Log<'a> {
         };
         let stored = Stored::new(bucket, located.place.clone());
         let note = match given {
-            Some(path) => given_checkpoint(path, tree.origin.as_str())?,
+            Some(path) => given_checkpoint(path, Some(tree.origin.as_str()))?,
             None => newest(&stored, &located, std::slice::from_ref(&tree.key))?,
         };
         let key = tree.key.clone();
@@ -235,14 +235,20 @@ pub(crate) fn witnessed(path: &Path) -> Result<Vec<(String, Head)>> {
     Ok(vec![(checkpoint.origin, checkpoint.head)])
 }
 
-/// A checkpoint in a file, or what a witness kept of this log.
-pub(crate) fn given_checkpoint(path: &Path, origin: &str) -> Result<Note> {
+/// A checkpoint in a file, or what a witness kept of this log, or of the only one.
+pub(crate) fn given_checkpoint(path: &Path, origin: Option<&str>) -> Result<Note> {
     let name = path.display();
     let text = read_text(path, MAX_MEMORY).with_context(|| format!("could not read {name}"))?;
     if text.trim_start().starts_with('{') {
         let memory = Memory::from_json(text.as_bytes()).with_context(|| format!("could not take {name}"))?;
-        let last = memory.last(origin).map(|(note, _)| note.clone());
-        return last.with_context(|| format!("{name} has no checkpoint of {origin}"));
+        let mut kept = memory.iter();
+        let (found, unnamed) = match (origin, kept.next(), kept.next()) {
+            (Some(origin), ..) => (memory.last(origin).map(|(note, _)| note), origin),
+            (None, Some((_, note, _)), None) => (Some(note), ""),
+            (None, None, _) => (None, "any log"),
+            (None, Some(_), Some(_)) => bail!("{name} has checkpoints of several logs: --origin says which"),
+        };
+        return found.cloned().with_context(|| format!("{name} has no checkpoint of {unnamed}"));
     }
     if text.len() > MAX_NOTE {
         bail!("{name} is larger than {MAX_NOTE} bytes");
