@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::workspace::{Workspace, output, run};
 
-/// Packages and the binaries that they make, where they are members.
+/// Packages and the binaries that they make.
 const BINARIES: [(&str, &str); 4] = [
     ("sidetrail-collector", "sidetrail-collector"),
     ("sidetrail-cli", "sidetrail"),
@@ -35,6 +35,9 @@ pub(crate) struct Dist {
     /// Rust's name of a platform, several times for several; those for musl that are installed by default
     #[arg(long = "target")]
     targets: Vec<String>,
+    /// A package, several times for several; all that are published by default
+    #[arg(long = "package")]
+    packages: Vec<String>,
     /// Cargo's profile. What is published is `release`
     #[arg(long, default_value = "release")]
     profile: String,
@@ -50,8 +53,10 @@ pub(crate) fn make(workspace: &Workspace, dist: &Dist) -> Result<()> {
     // The time of everything that has one.
     let time = output(Command::new("git").current_dir(&workspace.root).args(["log", "-1", "--format=%ct"]))?;
     let time = time.trim().to_owned();
-    let is_member = |package: &str| workspace.members.iter().any(|member| member.name == package);
-    let binaries: Vec<_> = BINARIES.into_iter().filter(|(package, _)| is_member(package)).collect();
+    let is_wanted =
+        |package: &str| dist.packages.is_empty() || dist.packages.iter().any(|wanted| wanted == package);
+    let binaries: Vec<_> = BINARIES.into_iter().filter(|(package, _)| is_wanted(package)).collect();
+    ensure!(!binaries.is_empty(), "none of {} is published", dist.packages.join(", "));
 
     let mut told = Vec::new();
     for target in &targets {
