@@ -66,7 +66,13 @@ fn run() -> Result<()> {
     collector.start()?;
 
     let record = format!("record: {{ collector: 'unix:{}' }}\n", collector.socket().display());
-    let unthrottled = format!("{record}limits: {{ throttling: off }}\n");
+    let brought = format!(
+        "audit_events: [{{ account: '{}', region: {}, collector: 'unix:{}' }}]\n",
+        collector::ACCOUNT,
+        REGIONS[0],
+        collector.socket().display()
+    );
+    let unthrottled = format!("{record}{brought}limits: {{ throttling: off }}\n");
     let (free, slow) = (directory.path().join("free"), directory.path().join("slow"));
     fs::create_dir(&free)?;
     fs::create_dir(&slow)?;

@@ -2,6 +2,7 @@
 
 mod api_digests;
 mod bad_input;
+mod control;
 mod crash;
 mod demo;
 mod digests;

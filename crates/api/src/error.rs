@@ -6,7 +6,7 @@ use serde::Serialize;
 
 macro_rules! codes {
     ($($name:ident,)*) => {
-        /// The name of an exception, without the `Exception` that each ends in on the wire.
+        /// The name of an exception, without the `Exception` that nearly each ends in on the wire.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[expect(missing_docs, reason = "they are AWS's names, and documented by AWS")]
         pub enum Code {
@@ -20,8 +20,17 @@ macro_rules! codes {
             /// The name as it is on the wire.
             #[must_use]
             pub fn name(self) -> &'static str {
+                if BARE.contains(&self) {
+                    return self.bare();
+                }
                 match self {
                     $(Self::$name => concat!(stringify!($name), "Exception"),)*
+                }
+            }
+
+            fn bare(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
                 }
             }
         }
@@ -57,6 +66,16 @@ codes! {
     AWSOrganizationsNotInUse, ChannelInsufficientPermission, ChannelUnsupportedSchema, DuplicatedAuditEventId,
     InvalidChannelARN,
 }
+
+/// Those of cloudtrail-data, which do not end in `Exception`.
+const BARE: [Code; 5] = [
+    Code::ChannelInsufficientPermission,
+    // CloudTrail has one of this name that does; no operation that is done has it.
+    Code::ChannelNotFound,
+    Code::ChannelUnsupportedSchema,
+    Code::DuplicatedAuditEventId,
+    Code::InvalidChannelARN,
+];
 
 impl Code {
     /// The status of an answer with it. SDKs try again what has 500 or 503.

@@ -13,7 +13,7 @@ use sidetrail_archive::verify::LockWanted;
 use sidetrail_wire::connect::{Address, ClientTls, DEFAULT_COLLECTOR};
 
 use crate::lookup::{Lookup, Tail};
-use crate::{checkpoint, prove, report, time, witness};
+use crate::{checkpoint, prove, report, server, time, witness};
 
 /// The most objects that are read at the same time.
 const MAX_JOBS: usize = 256;
@@ -131,6 +131,23 @@ Examples:
   sidetrail tail -f
   sidetrail tail -f --failed --event-source orders.example.com")]
     Tail(Box<Tail>),
+    /// See, make and change the server's trails.
+    #[command(subcommand)]
+    Trails(server::Trails),
+    /// List the collectors that keep in touch with the server, and who went silent.
+    #[command(after_help = "\
+One collector a line: how it stands (connected, ended, or silent: gone without a goodbye), region, host, version, events in
+the last minute, how full its spool is, and for each trail how far its oldest event is behind. Below it what is wrong, and
+the sources that went without a goodbye. Elsewhere than on a terminal, or with --json, a line is a JSON object.
+
+Exit codes: 0 done, and nothing is wrong; 1 a collector or a source is silent, or a trail fails; 2 could not; 64 usage.
+
+Examples:
+  sidetrail collectors --all-regions
+  sidetrail collectors | jq -r 'select(.standing == \"silent\").host'")]
+    Collectors(server::Collectors),
+    /// Say as whom the server is asked.
+    Whoami(server::Whoami),
     /// Make and show the keys that manifests are signed with.
     #[command(subcommand)]
     Keys(Keys),

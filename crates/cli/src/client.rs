@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Uri};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sidetrail_api::Operation;
 use sidetrail_api::sigv4::{self, Credentials, Secret};
 
 /// The service that requests are signed for.
@@ -88,10 +89,29 @@ impl Endpoint {
 impl Client {
     /// Posts a document to a path, and reads the one that comes back.
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, input: &impl Serialize) -> Result<T> {
+        self.ask(path, None, input).await
+    }
+
+    /// Asks for an operation of CloudTrail's.
+    pub(crate) async fn call<T: DeserializeOwned>(
+        &self,
+        operation: Operation,
+        input: &impl Serialize,
+    ) -> Result<T> {
+        self.ask("/", operation.target(), input).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        target: Option<String>,
+        input: &impl Serialize,
+    ) -> Result<T> {
+        let target = target.map(|target| HeaderValue::from_str(&target)).transpose()?;
         let body = serde_json::to_vec(input)?;
         let mut pause = Duration::from_millis(200);
         for _ in 0..RETRIES {
-            match self.send(path, &body).await? {
+            match self.send(path, target.as_ref(), &body).await? {
                 Answer::Done(answer) => return self.read(&answer),
                 Answer::Later => {
                     tokio::time::sleep(pause).await;
@@ -99,7 +119,7 @@ impl Client {
                 }
             }
         }
-        match self.send(path, &body).await? {
+        match self.send(path, target.as_ref(), &body).await? {
             Answer::Done(answer) => self.read(&answer),
             Answer::Later => bail!("the server at {} cannot answer at the moment", self.base),
         }
@@ -109,10 +129,18 @@ impl Client {
         serde_json::from_slice(answer).with_context(|| format!("{} answered with something else", self.base))
     }
 
-    async fn send(&self, path: &str, body: &[u8]) -> Result<Answer> {
+    async fn send(&self, path: &str, target: Option<&HeaderValue>, body: &[u8]) -> Result<Answer> {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, self.host.clone());
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        match target {
+            Some(target) => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static(sidetrail_api::CONTENT_TYPE));
+                headers.insert(sidetrail_api::TARGET_HEADER, target.clone());
+            }
+            None => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            }
+        }
         let request = sigv4::Request { method: "POST", path, query: "", headers: &headers, body };
         let signed = sigv4::sign(&request, &self.credentials, &self.region, SERVICE, Timestamp::now())
             .context("the access key or session token is not one")?;

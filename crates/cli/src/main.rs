@@ -34,6 +34,7 @@ mod progress;
 mod prove;
 mod report;
 mod send;
+mod server;
 mod time;
 mod verify;
 mod vkeys;
@@ -59,6 +60,9 @@ fn main() -> ExitCode {
         Command::Send(arguments) => send::run(*arguments),
         Command::Lookup(arguments) => lookup::lookup(&arguments),
         Command::Tail(arguments) => lookup::tail(&arguments),
+        Command::Trails(command) => server::trails(&command),
+        Command::Collectors(arguments) => server::collectors(&arguments),
+        Command::Whoami(arguments) => server::who_am_i(&arguments),
         Command::Keys(Keys::Generate(arguments)) => keys::generate(&arguments),
         Command::Keys(Keys::Show(arguments)) => keys::show(&arguments),
         Command::Keys(Keys::Rotate(arguments)) => keys::rotate(&arguments),

@@ -7,12 +7,14 @@ use std::time::Duration;
 use sidetrail_archive::manifest::MakeError;
 use sidetrail_archive::store::OpenError;
 use sidetrail_spool::{Bounds, Committer, Hooks, Options, OsFs, Writer};
+use sidetrail_wire::control::v1::Assignment;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, ConfigError, Workload};
+use crate::control::{self, AssignmentError, Assignments, Link, Orders, Reporter, merged};
 use crate::digests::{DigestError, Digests};
 use crate::environment::Environment;
 use crate::flush::Announcement;
@@ -32,6 +34,8 @@ use crate::{digests, serve, trail};
 
 /// How often a shutdown looks whether the trails are through.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
+/// How long a server may take to hear that the collector ends.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// The share of a shutdown, as a divisor, that the stores have. What they have not taken by then is left to the gateway.
 const HAND_OVER_AFTER: u32 = 2;
 
@@ -53,6 +57,9 @@ pub enum StartError {
     /// Id or key.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// What a server said last.
+    #[error(transparent)]
+    Assignment(#[from] AssignmentError),
     /// The state of a trail.
     #[error("cannot go on with trail {trail}: {reason}")]
     Trail {
@@ -118,8 +125,15 @@ pub struct Collector {
     ledger: SharedLedger,
     trails: Roster,
     digests: Digests,
-    /// What it goes by.
+    /// What the file says.
+    file: Config,
+    /// What a server said, if there is one.
+    assignment: Option<Assignment>,
+    /// What it goes by: both of these.
     config: Config,
+    orders: Option<Orders>,
+    /// Ends the link to the server.
+    unlink: CancellationToken,
     /// Whether a change of it waits for a restart.
     pending: Vec<&'static str>,
     gate: Arc<Gate>,
@@ -136,7 +150,14 @@ pub struct Collector {
 
 impl Collector {
     /// Opens the spool, goes on with what is in it, and listens. Must be called on a multi-threaded tokio runtime.
-    pub async fn start(config: Config, environment: Arc<dyn Environment>) -> Result<Self, StartError> {
+    ///
+    /// Where trails come from a server alone, and it never said any, this waits for it.
+    pub async fn start(file: Config, environment: Arc<dyn Environment>) -> Result<Self, StartError> {
+        let mut assignment = match &file.control {
+            Some(_) => control::kept(&file.spool.directory)?,
+            None => None,
+        };
+        let mut config = merged(&file, assignment.as_ref())?;
         // Before anything is opened: a trail must not take a thing that it should not.
         let selection = Arc::new(Selection::default());
         selection.set(Choosers::of(&config)?);
@@ -157,6 +178,30 @@ impl Collector {
         let metrics = Arc::new(Metrics::new());
         let failed = CancellationToken::new();
         let collector = identity::collector_id(&directory, &*environment)?;
+        let (servers, unlink) = (TaskTracker::new(), CancellationToken::new());
+        let mut orders = match &file.control {
+            Some(control) => {
+                let revision = assignment.as_ref().map(|it| it.revision.clone()).unwrap_or_default();
+                let hello = control::hello(&file, collector, environment.unix_ms(), revision);
+                let (link, orders, copier) =
+                    Link::new(control, hello, Arc::clone(&environment), unlink.clone())?;
+                // A name that no trail can have.
+                let mut wakers = wakers.lock().unwrap_or_else(PoisonError::into_inner);
+                wakers.insert(String::new(), Box::new(copier.waker()));
+                drop(wakers);
+                copier.start(committer.clone()).map_err(StartError::Thread)?;
+                servers.spawn(link.run());
+                Some(orders)
+            }
+            None => None,
+        };
+        if let Some(orders) = &mut orders
+            && config.trails.is_empty()
+            && assignment.is_none()
+        {
+            tracing::info!("there are no trails yet: waiting for the server to say some");
+            (config, assignment) = first(orders, &file, &selection).await?;
+        }
         let retired = Retired::new(&directory);
         trail::forget_others(&committer, &config, &retired, ledger.totals().accepted)?;
         let gate = Gate::new(Gate::check(&config.listen)?, metrics.connections.clone());
@@ -197,7 +242,11 @@ impl Collector {
             ledger,
             trails,
             digests,
+            file,
+            assignment,
             config,
+            orders,
+            unlink,
             pending: Vec::new(),
             gate,
             metrics,
@@ -205,7 +254,7 @@ impl Collector {
             intake,
             failed,
             end: CancellationToken::new(),
-            servers: TaskTracker::new(),
+            servers,
             health_address: None,
             announcement: Arc::default(),
             _socket: None,
@@ -240,7 +289,7 @@ impl Collector {
     /// what had come, for at most ten minutes. Connections go on, but for those of peers that are no longer allowed.
     pub async fn reload(&mut self, config: Result<Config, ConfigError>) -> Result<(), ReloadError> {
         let result = match config {
-            Ok(config) => self.take_over(config).await,
+            Ok(config) => self.take_over(config, None).await,
             Err(error) => Err(error.into()),
         };
         match &result {
@@ -250,16 +299,58 @@ impl Collector {
         result
     }
 
-    async fn take_over(&mut self, mut config: Config) -> Result<(), ReloadError> {
-        config.check()?;
-        let pending = reload::keep_what_needs_a_restart(&self.config, &mut config);
-        // With the old values for what has to wait, the rest may not fit any more.
+    /// Says when [`obey`](Self::obey) has something to do.
+    #[must_use]
+    pub fn assignments(&self) -> Assignments {
+        Assignments(self.orders.as_ref().map(Orders::watch))
+    }
+
+    /// Fills the trails that the server wants filled, if these are others than now. If that cannot be done the server is
+    /// told why, and everything stays as it is; call it again every few seconds.
+    pub async fn obey(&mut self) {
+        let revision = self.assignment.as_ref().map_or("", |assignment| assignment.revision.as_str());
+        let Some(assignment) = self.orders.as_ref().and_then(|orders| orders.other_than(revision)) else {
+            return;
+        };
+        let revision = assignment.revision.clone();
+        let result = self.take_over(self.file.clone(), Some(assignment)).await;
+        let problem = result.as_ref().err().map(|error| crate::chain(error)).unwrap_or_default();
+        match &result {
+            Ok(()) => {
+                tracing::info!(
+                    revision,
+                    trails = self.config.trails.len(),
+                    "trails of the server taken over"
+                );
+            }
+            Err(_) => {
+                tracing::error!(
+                    revision,
+                    problem,
+                    "what the server wants cannot be done; all stays as it is"
+                );
+            }
+        }
+        if let Some(orders) = &self.orders {
+            orders.tell(&revision, problem);
+        }
+    }
+
+    /// Goes by a file, and by what a server says or, where that is left out, said.
+    async fn take_over(&mut self, mut file: Config, said: Option<Assignment>) -> Result<(), ReloadError> {
+        let pending = reload::keep_what_needs_a_restart(&self.file, &mut file);
+        let config = merged(&file, said.as_ref().or(self.assignment.as_ref()))?;
         config.check()?;
         let rules = Gate::check(&config.listen)?;
         let trails = self.trails.plan(&config.trails)?;
         let digests = Digests::plan(&config)?;
         let choosers = Choosers::of(&config)?;
         self.committer.set_budget(config.spool.budget.as_u64())?;
+        if let Some(said) = said {
+            // Before it is in force: a start that does not know a trail forgets what that has to ship.
+            control::keep(&config.spool.directory, &said)?;
+            self.assignment = Some(said);
+        }
         // From here on nothing is turned down but by the spool, which then has failed for good.
         // Selectors first: a trail that is added finds itself in the frames from its beginning on.
         self.selection.set(choosers);
@@ -272,7 +363,7 @@ impl Collector {
         }
         self.metrics.reload.took(&config.hash, pending.len(), self.intake.unix_ms());
         self.pending = pending;
-        self.config = config;
+        (self.file, self.config) = (file, config);
         Ok(())
     }
 
@@ -329,9 +420,11 @@ impl Collector {
             }
             tokio::time::sleep(DRAIN_POLL).await;
         }
+        self.unlink.cancel();
         self.trails.workers().for_each(Worker::stop);
         self.servers.close();
-        let _ = tokio::time::timeout(DRAIN_POLL * 10, self.servers.wait()).await;
+        let goodbye = if self.orders.is_some() { GOODBYE } else { DRAIN_POLL * 10 };
+        let _ = tokio::time::timeout(goodbye, self.servers.wait()).await;
 
         let accepted = self.ledger.totals().accepted;
         let mut ended = Ended { drained: true, adds_up: true };
@@ -385,6 +478,18 @@ impl Collector {
         }
         let space = Arc::new(Space::new(&config.spool.directory));
         self.servers.spawn(watch_space(Arc::clone(&space), self.committer.clone(), self.end.clone()));
+        if let Some(orders) = &self.orders {
+            orders.report(Reporter {
+                committer: self.committer.clone(),
+                ledger: self.ledger.clone(),
+                metrics: Arc::clone(&metrics),
+                pressure: Arc::clone(&pressure),
+                intake: self.intake.clone(),
+            });
+            if let Some(assignment) = &self.assignment {
+                orders.tell(&assignment.revision, String::new());
+            }
+        }
         // Last: who is told that the collector is ready can reach it.
         if let Some(listener) = health {
             self.health_address = listener.local_addr().ok();
@@ -403,6 +508,31 @@ impl Collector {
         }
         Ok(())
     }
+}
+
+/// Waits for the first trails that can be used.
+async fn first(
+    orders: &mut Orders,
+    file: &Config,
+    selection: &Selection,
+) -> Result<(Config, Option<Assignment>), StartError> {
+    while let Some(assignment) = orders.said().await {
+        let config = merged(file, Some(&assignment)).and_then(|config| config.check().map(|()| config));
+        match config.and_then(|config| Ok((Choosers::of(&config)?, config))) {
+            Ok((choosers, config)) => {
+                selection.set(choosers);
+                control::keep(&file.spool.directory, &assignment)?;
+                return Ok((config, Some(assignment)));
+            }
+            Err(error) => {
+                let problem = crate::chain(&error);
+                tracing::error!(problem, "the trails of the server cannot be used; waiting for others");
+                orders.tell(&assignment.revision, problem);
+            }
+        }
+    }
+    // The link ends with the collector.
+    std::future::pending().await
 }
 
 /// Looks how full spool and disk are, until `end`.

@@ -99,6 +99,23 @@ impl SharedLedger {
         })
     }
 
+    /// Up to which number the log has all of a source, and how many it says that it has assigned.
+    pub(crate) fn standing(&self, source: Id) -> (u64, u64) {
+        self.with(|sources| {
+            (sources.last(source), sources.states.get(&source).map_or(0, |state| state.assigned))
+        })
+    }
+
+    /// The remembered sources that did not say goodbye, the newest last.
+    pub(crate) fn not_ended(&self) -> Vec<Id> {
+        self.with(|sources| {
+            let others = sources.states.iter().filter(|(_, state)| !state.collector && !state.ended);
+            let mut others: Vec<_> = others.map(|(id, state)| (state.touched, *id)).collect();
+            others.sort_unstable();
+            others.into_iter().map(|(_, id)| id).collect()
+        })
+    }
+
     /// The intents of a source that a completion may refer to.
     pub(crate) fn known(&self, source: Id) -> Known {
         self.with(|sources| sources.intents.known(source))

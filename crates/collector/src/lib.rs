@@ -12,6 +12,7 @@
 
 mod collector;
 pub mod config;
+mod control;
 mod digests;
 mod environment;
 pub mod explain;
@@ -34,6 +35,7 @@ mod trail;
 
 pub use collector::{Collector, Ended, StartError, check_files};
 pub use config::{Config, ConfigError};
+pub use control::{AssignmentError, Assignments};
 pub use digests::DigestError;
 pub use environment::{Environment, System};
 #[cfg(feature = "testing")]

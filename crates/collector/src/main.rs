@@ -209,7 +209,12 @@ async fn run(config: Config, file: &std::path::Path, logs: &Logs) -> ExitCode {
     };
     // Before the start, which may take its time.
     let watch = Watch::new(file, &config);
-    let collector = match Collector::start(config, Arc::new(System)).await {
+    let started = tokio::select! {
+        started = Collector::start(config, Arc::new(System)) => started,
+        // It may wait for a server.
+        () = signals.end() => return ExitCode::SUCCESS,
+    };
+    let collector = match started {
         Ok(collector) => collector,
         Err(error) => {
             tracing::error!(error = %chain(&error), "cannot start");

@@ -27,7 +27,7 @@ use process::Process;
 pub(crate) use reload::ReloadMetrics;
 use timing::{seconds, sizes};
 use trail::TrailFamilies;
-pub(crate) use trail::TrailMetrics;
+pub(crate) use trail::{TrailMetrics, TrailReading};
 
 use crate::gateway;
 use crate::ledger::Totals;
@@ -222,6 +222,11 @@ impl Metrics {
     /// A removed trail has no metrics.
     pub(crate) fn forget_trail(&self, name: &str) {
         self.trails.forget(name);
+    }
+
+    /// How the trails are.
+    pub(crate) fn trail_readings(&self) -> Vec<TrailReading> {
+        self.trails.readings()
     }
 
     /// Senders that are connected.

@@ -42,6 +42,13 @@ impl Signals {
     }
 }
 
+impl Signals {
+    /// Waits to be told to end.
+    pub(crate) async fn end(&mut self) {
+        end(&mut self.terminate, &mut self.interrupt).await;
+    }
+}
+
 /// Waits to be told to end.
 async fn end(terminate: &mut Signal, interrupt: &mut Signal) {
     tokio::select! {
@@ -55,6 +62,7 @@ enum Event {
     Announced,
     Reload,
     Look,
+    Assigned,
     Watchdog,
 }
 
@@ -67,6 +75,7 @@ pub(crate) async fn run(
 ) -> End {
     let mut look = every(LOOK_EVERY);
     let mut senders = Senders::default();
+    let mut assignments = collector.assignments();
     // Twice in the time that the service manager gives, as it asks for.
     let mut watchdog = sd_notify::watchdog_enabled().map(|within| every(within / 2));
     tell(&[NotifyState::Ready]);
@@ -77,6 +86,7 @@ pub(crate) async fn run(
             () = collector.end_announced() => Event::Announced,
             _ = signals.hang_up.recv() => Event::Reload,
             _ = look.tick() => Event::Look,
+            () = assignments.changed() => Event::Assigned,
             () = tick(&mut watchdog) => Event::Watchdog,
         };
         match event {
@@ -95,10 +105,13 @@ pub(crate) async fn run(
                     tracing::info!("all senders have gone");
                     break false;
                 }
+                // What could not be done then may be possible now.
+                collector.obey().await;
                 if watch.changed() {
                     reload(&mut collector, file, logs, &mut watch).await;
                 }
             }
+            Event::Assigned => collector.obey().await,
             Event::Reload => reload(&mut collector, file, logs, &mut watch).await,
         }
     };

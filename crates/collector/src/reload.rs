@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use sidetrail_archive::hash::Sha256;
 
 use crate::config::{Config, ConfigError, DigestConfig};
-use crate::{StartError, TlsError};
+use crate::{AssignmentError, StartError, TlsError};
 
 /// A changed configuration cannot be used; the collector goes on by the old one.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,9 @@ pub enum ReloadError {
     /// A trail.
     #[error(transparent)]
     Trail(#[from] StartError),
+    /// What a server says cannot be kept.
+    #[error(transparent)]
+    Assignment(#[from] AssignmentError),
     /// The budget does not go with the segments that there are.
     #[error("spool.budget cannot be used")]
     Budget(#[from] sidetrail_spool::Error),
@@ -43,6 +46,7 @@ pub(crate) fn keep_what_needs_a_restart(now: &Config, next: &mut Config) -> Vec<
     keep(&mut pending, "spool.directory", &now.spool.directory, &mut next.spool.directory);
     keep(&mut pending, "spool.segment", &now.spool.segment, &mut next.spool.segment);
     keep(&mut pending, "gateway", &now.gateway, &mut next.gateway);
+    keep(&mut pending, "control", &now.control, &mut next.control);
     keep(&mut pending, "forwarders", &now.forwarders, &mut next.forwarders);
     keep(&mut pending, "workload", &now.workload, &mut next.workload);
     let (listen, next) = (&now.listen, &mut next.listen);

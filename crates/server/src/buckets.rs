@@ -40,17 +40,22 @@ impl Buckets {
         Self { named, s3: config.has_s3(), env, open: Mutex::default() }
     }
 
+    /// Where a bucket is.
+    pub(crate) fn location(&self, name: &str) -> Result<String, Error> {
+        match self.named.get(name) {
+            Some(location) => Ok(location.clone()),
+            None if self.s3 => Ok(format!("s3://{name}")),
+            None => Err(missing(name)),
+        }
+    }
+
     /// A bucket. That there is one shows with the first request.
     pub(crate) fn get(&self, name: &str) -> Result<Arc<Store>, Error> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = open.get(name) {
             return Ok(Arc::clone(store));
         }
-        let location = match self.named.get(name) {
-            Some(location) => location.clone(),
-            None if self.s3 => format!("s3://{name}"),
-            None => return Err(missing(name)),
-        };
+        let location = self.location(name)?;
         let store = Store::open_or_create(&location, &*self.env).map_err(|error| {
             tracing::warn!(bucket = name, error = %crate::chain(&error), "cannot open a bucket");
             missing(name)

@@ -4,8 +4,10 @@
 //! in the bucket, and any number of servers may serve the same one.
 
 mod access;
+mod audit_events;
 mod buckets;
 pub mod config;
+mod control;
 pub mod development;
 mod digest;
 mod health;
@@ -19,7 +21,10 @@ mod server;
 mod state;
 mod trail;
 
+use std::collections::HashMap;
 use std::sync::Arc;
+
+use sidetrail_archive::key::{Account, Region};
 
 pub use config::{Config, ConfigError};
 pub use server::{Server, StartError};
@@ -38,6 +43,8 @@ pub(crate) struct Context {
     pub(crate) buckets: buckets::Buckets,
     pub(crate) recorder: Option<protocol::Recorder>,
     pub(crate) kept: history_of_trails::Kept,
+    pub(crate) register: Arc<control::Register>,
+    pub(crate) deliveries: HashMap<(Account, Region), audit_events::Delivery>,
 }
 
 impl Context {

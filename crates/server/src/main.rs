@@ -106,7 +106,7 @@ async fn run(config: Config) -> ExitCode {
         }
     };
     let (version, api, health) = (env!("CARGO_PKG_VERSION"), server.api_address(), server.health_address());
-    tracing::info!(version, %api, ?health, "ready");
+    tracing::info!(version, %api, control = ?server.control_address(), ?health, "ready");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -1,15 +1,18 @@
 //! The server: started, asked whether it is well, ended.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sidetrail_archive::key::{Account, Region};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Keys;
+use crate::audit_events::Delivery;
 use crate::buckets::Buckets;
 use crate::config::{Config, ConfigError};
 use crate::history::CacheError;
@@ -17,7 +20,7 @@ use crate::operation::Registry;
 use crate::protocol::{self, Recorder, Throttle};
 use crate::serve::serve;
 use crate::state::{self, State};
-use crate::{Context, digest, health, history_of_trails};
+use crate::{Context, control, digest, health, history_of_trails};
 
 /// The server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +37,9 @@ pub enum StartError {
     /// Event history cannot be kept.
     #[error("history cannot be kept")]
     History(#[source] CacheError),
+    /// The system gave no random numbers.
+    #[error("no randomness: {0}")]
+    Random(String),
     /// The system gave no thread.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
@@ -52,6 +58,7 @@ pub enum StartError {
 pub struct Server {
     context: Arc<Context>,
     api: SocketAddr,
+    control: Option<SocketAddr>,
     health: Option<SocketAddr>,
     closing: CancellationToken,
     end: CancellationToken,
@@ -72,7 +79,12 @@ impl Server {
         }
         let keys = Keys::read(&config, &env)?;
         let signers = config.digest.as_ref().map(|it| digest::read_keys(it, &env)).transpose()?;
+        let tokens = config.control.as_ref().map(|it| control::read_tokens(it, &env)).transpose()?;
         let listener = bind(config.listen.api).await?;
+        let control_listener = match &config.control {
+            Some(control) => Some(bind(control.listen).await?),
+            None => None,
+        };
         let health_listener = match config.listen.health {
             Some(address) => Some(bind(address).await?),
             None => None,
@@ -84,6 +96,8 @@ impl Server {
         let recorder = config.record.as_ref().map(Recorder::new).transpose()?;
         let buckets = Buckets::new(&config, Box::new(env));
         let kept = history_of_trails::start(&config, &store, &buckets)?;
+        let (closing, end) = (CancellationToken::new(), CancellationToken::new());
+        let deliveries = deliveries(&config, &end)?;
         let context = Arc::new(Context {
             keys,
             registry: Registry::new(),
@@ -93,9 +107,10 @@ impl Server {
             buckets,
             recorder,
             kept,
+            deliveries,
+            register: Arc::new(control::Register::new(Arc::clone(&store))),
             config,
         });
-        let (closing, end) = (CancellationToken::new(), CancellationToken::new());
         let address = |listener: &TcpListener| listener.local_addr().ok();
         let api = address(&listener).unwrap_or(context.config.listen.api);
         let health = health_listener.as_ref().and_then(address);
@@ -112,15 +127,25 @@ impl Server {
                 .spawn(move || runtime.block_on(host.run(closing)))
                 .map_err(StartError::Thread)?;
         }
+        let control = control_listener.as_ref().and_then(address);
+        if let (Some(listener), Some(tokens)) = (control_listener, tokens) {
+            tokio::spawn(control::serve(listener, Arc::clone(&context), tokens, closing.clone()));
+        }
         let router = protocol::router(Arc::clone(&context));
         let serving = tokio::spawn(serve(listener, router, closing.clone()));
-        Ok(Self { context, api, health, closing, end, serving })
+        Ok(Self { context, api, control, health, closing, end, serving })
     }
 
     /// Where the API is served.
     #[must_use]
     pub fn api_address(&self) -> SocketAddr {
         self.api
+    }
+
+    /// Where collectors keep in touch.
+    #[must_use]
+    pub fn control_address(&self) -> Option<SocketAddr> {
+        self.control
     }
 
     /// Where probes are answered.
@@ -142,6 +167,23 @@ impl Server {
         let _ = tokio::task::spawn_blocking(move || context.kept.history.end()).await;
         ended
     }
+}
+
+/// The ways to the collectors that take brought events.
+fn deliveries(
+    config: &Config,
+    end: &CancellationToken,
+) -> Result<HashMap<(Account, Region), Delivery>, StartError> {
+    let mut deliveries = HashMap::new();
+    for (index, taker) in config.audit_events.iter().enumerate() {
+        let address = taker.address(&format!("audit_events[{index}]"))?;
+        let mut source = [0; 16];
+        getrandom::fill(&mut source).map_err(|error| StartError::Random(error.to_string()))?;
+        let key = (taker.account.clone(), taker.region.clone());
+        let place = format!("{}:{}", taker.account, taker.region);
+        deliveries.insert(key, Delivery::start(address, source, place, end.clone()));
+    }
+    Ok(deliveries)
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -1,7 +1,8 @@
 //! Sidetrail's protocol: code generated from `proto/`, and conversions to the CloudTrail record.
 //!
 //! [`ingest::v1`] is how events get from an application to a collector, [`gateway::v1`] how they get from there to another
-//! one; [`spool::v1`] is what a collector keeps on disk.
+//! one;
+//! [`control::v1`] is how it keeps in touch with a server, and [`spool::v1`] what it keeps on disk.
 //! The generated files are committed under `src/gen`; `cargo xtask codegen` writes them, the test run proves them
 //! current. Nobody needs protoc.
 //!
@@ -39,6 +40,19 @@ pub mod ingest {
     #[expect(clippy::allow_attributes_without_reason, reason = "generated")]
     pub mod unread {
         include!("gen/sidetrail.ingest.v1.unread.rs");
+    }
+}
+
+/// Between a collector and a server.
+pub mod control {
+    /// Version 1, the only one.
+    #[allow(missing_docs, clippy::all, clippy::allow_attributes, reason = "generated")]
+    #[expect(clippy::allow_attributes_without_reason, reason = "generated")]
+    pub mod v1 {
+        include!("gen/sidetrail.control.v1.rs");
+
+        /// What a collector puts into `Hello.protocol_version`, and all that a server of this version takes.
+        pub const PROTOCOL_VERSION: u32 = 1;
     }
 }
 

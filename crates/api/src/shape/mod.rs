@@ -4,6 +4,7 @@
 //! Members that are not known are passed over, as AWS does.
 
 mod audit;
+mod control;
 mod key;
 mod lookup;
 mod organization;
@@ -17,6 +18,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use audit::{AuditEvent, PutAuditEventsInput, PutAuditEventsOutput, ResultEntry, ResultErrorEntry};
+pub use control::{
+    COLLECTORS_PATH, Collector, CollectorState, CollectorTrail, CollectorsInput, CollectorsOutput,
+    SilentSource, Standing, WHO_AM_I_PATH, WhoAmIInput, WhoAmIOutput,
+};
 pub use key::{ListPublicKeysInput, ListPublicKeysOutput, PublicKey};
 pub use lookup::{LookupAttribute, LookupEvent, LookupEventsInput, LookupEventsOutput, LookupResource};
 pub use organization::{DescribeOrganizationInput, DescribeOrganizationOutput, Organization};

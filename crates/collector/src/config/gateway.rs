@@ -62,25 +62,35 @@ impl Default for Forwarders {
 impl Gateway {
     /// Checks what the types cannot, and gives the endpoint.
     pub(crate) fn endpoint(&self) -> Result<Address, ConfigError> {
-        let tls = self.tls.as_ref().map(|GatewayTls { ca, certificate, key, id }| ClientTls {
-            ca: ca.clone(),
-            certificate: certificate.clone(),
-            key: key.clone(),
-            id: id.clone(),
-        });
-        let address = Address::parse(&self.endpoint).and_then(|address| address.with_tls(tls));
-        match address {
-            Ok(address) if self.plaintext || address.is_private() => Ok(address),
-            Ok(_) => wrong(
-                "gateway.endpoint",
-                format!(
-                    "{:?} is not on this machine, and the protocol is plaintext there; use https, or say \
-                     gateway.plaintext: true to have it so",
-                    self.endpoint
-                ),
+        address("gateway.endpoint", "gateway.plaintext", &self.endpoint, self.tls.as_ref(), self.plaintext)
+    }
+}
+
+/// The address at `field`. What is sent to it cannot be read on the way, unless `plaintext`, which is the key `switch`, says
+/// that it may.
+pub(super) fn address(
+    field: &str,
+    switch: &str,
+    text: &str,
+    tls: Option<&GatewayTls>,
+    plaintext: bool,
+) -> Result<Address, ConfigError> {
+    let tls = tls.map(|GatewayTls { ca, certificate, key, id }| ClientTls {
+        ca: ca.clone(),
+        certificate: certificate.clone(),
+        key: key.clone(),
+        id: id.clone(),
+    });
+    match Address::parse(text).and_then(|address| address.with_tls(tls)) {
+        Ok(address) if plaintext || address.is_private() => Ok(address),
+        Ok(_) => wrong(
+            field,
+            format!(
+                "{text:?} is not on this machine, and the protocol is plaintext there; use https, or say \
+                 {switch}: true to have it so"
             ),
-            Err(problem) => wrong("gateway.endpoint", problem.to_string()),
-        }
+        ),
+        Err(problem) => wrong(field, problem.to_string()),
     }
 }
 

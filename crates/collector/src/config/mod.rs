@@ -1,5 +1,6 @@
 //! The configuration file: YAML, every key known, every value checked before anything is opened.
 
+mod control;
 mod digest;
 mod gateway;
 mod lint;
@@ -19,6 +20,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sidetrail_archive::key::{Account, Region};
 
+pub use control::Control;
 pub use digest::DigestConfig;
 pub use gateway::{Forwarders, Gateway, GatewayTls};
 pub use listen::{Limits, Listen, SocketMode, SocketPeers, Tls};
@@ -51,9 +53,12 @@ pub struct Config {
     /// Calls that were announced before they began.
     #[serde(default)]
     pub intents: Intents,
-    /// Where they go. At least one, at most five.
-    #[schemars(length(min = 1, max = 5))]
+    /// Where they go. At most five, and at least one, unless a server says where.
+    #[serde(default)]
+    #[schemars(length(max = 5))]
     pub trails: Vec<TrailConfig>,
+    /// A server that is told how the collector is, and says where events go.
+    pub control: Option<Control>,
     /// Digests, if this collector writes them.
     pub digest: Option<DigestConfig>,
     /// Another collector, which ships for this one.
@@ -232,6 +237,7 @@ impl Config {
                 problems.push(ConfigError::Value { field: format!("{at}.destination"), problem });
             }
         }
+        problems.extend(self.control.as_ref().and_then(|control| control.check().err()));
         problems.extend(self.gateway.as_ref().and_then(|gateway| gateway.endpoint().err()));
         problems.extend(self.forwarders.as_ref().and_then(|them| them.check().err()));
         problems.extend(self.digest.as_ref().and_then(|digest| digest.check(self).err()));
@@ -240,9 +246,10 @@ impl Config {
     }
 
     fn check_number_of_trails(&self) -> Result<(), ConfigError> {
+        let least = usize::from(!self.control.as_ref().is_some_and(|control| control.trails));
         match self.trails.len() {
-            1..=MAX_TRAILS => Ok(()),
-            count => wrong("trails", format!("has {count} entries, allowed are 1 to {MAX_TRAILS}")),
+            count if (least..=MAX_TRAILS).contains(&count) => Ok(()),
+            count => wrong("trails", format!("has {count} entries, allowed are {least} to {MAX_TRAILS}")),
         }
     }
 

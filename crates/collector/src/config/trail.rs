@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sidetrail_archive::key::Trail;
+use sidetrail_archive::key::{Account, Home, OrgId, Prefix, Trail};
 
 use super::protection::{Encryption, ObjectLock};
 use super::{ConfigError, SelectorsConfig, range, wrong};
@@ -21,6 +21,9 @@ pub struct TrailConfig {
     /// A local directory, or `s3://bucket` or `s3://bucket/prefix` with the usual `AWS_*` variables. Or `gateway`: then
     /// events are forwarded to another collector, that of `gateway`, and the rest of this is not looked at.
     pub destination: String,
+    /// Of an organization's trail: its id, `o-` and ten to 32 letters and digits, which is then part of the keys.
+    #[schemars(with = "Option<String>", regex(pattern = "^o-[a-z0-9]{10,32}$"))]
+    pub organization: Option<OrgId>,
     /// When a log file is finished.
     #[serde(default)]
     pub rotate: Rotate,
@@ -73,9 +76,21 @@ impl TrailConfig {
         if let Some(encryption) = &self.encryption {
             encryption.check(at, &self.destination)?;
         }
+        self.rotate.check(at)
+    }
+
+    /// Where it stores for an account, below a prefix.
+    pub(crate) fn home(&self, prefix: Option<Prefix>, account: Account) -> Home {
+        Home { organization: self.organization.clone(), ..Home::new(prefix, account) }
+    }
+}
+
+impl Rotate {
+    /// `at` is where in the configuration it is a member.
+    pub(super) fn check(&self, at: &str) -> Result<(), ConfigError> {
         let (min, max) = (ByteSize::kib(64), ByteSize::mib(40));
-        range(&format!("{at}.rotate.size"), self.rotate.size, min, max)?;
+        range(&format!("{at}.rotate.size"), self.size, min, max)?;
         let (min, max) = (SignedDuration::from_millis(100), SignedDuration::from_hours(1));
-        range(&format!("{at}.rotate.age"), self.rotate.age, min, max)
+        range(&format!("{at}.rotate.age"), self.age, min, max)
     }
 }

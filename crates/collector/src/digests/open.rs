@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sidetrail_archive::digest::{Cadence, Digester, Retention, Settings};
-use sidetrail_archive::key::{Home, Trail, TreePlace};
+use sidetrail_archive::key::{Trail, TreePlace};
 use sidetrail_archive::sign::{DigestSigner, KeyBundle, KeyError, KeyReference, MAX_PEM, ReferenceError};
 use sidetrail_archive::store::{Mode, Store};
 use sidetrail_archive::tlog::commit::LogCommitment;
@@ -142,7 +142,7 @@ pub(crate) fn open(config: &Config, digest: &DigestConfig) -> Result<Opened, Sta
             " {} {} {:?} {:?}",
             trail.name, trail.destination, trail.object_lock, trail.encryption
         ));
-        let home = Home::new(store.prefix().cloned(), config.account.clone());
+        let home = trail.home(store.prefix().cloned(), config.account.clone());
         let mut settings = Settings::new(&store, home, config.region.clone(), trail.name.clone());
         if let Some(region) = &digest.home_region {
             settings.home_region = region.clone();

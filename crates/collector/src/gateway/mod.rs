@@ -23,7 +23,7 @@ pub mod testing;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sidetrail_archive::key::{Home, Trail};
+use sidetrail_archive::key::Trail;
 use sidetrail_wire::gateway::v1::gateway_server::{Gateway as Service, GatewayServer};
 use sidetrail_wire::gateway::v1::{ForwardRequest, ForwardResponse, HandOverRequest, HandOverResponse};
 use tokio::runtime::Handle;
@@ -90,7 +90,7 @@ impl Gateway {
             let store = open_store(trail)?;
             let bound = Bounds {
                 own: shared.completion.collector,
-                home: Home::new(store.prefix().cloned(), config.account.clone()),
+                home: trail.home(store.prefix().cloned(), config.account.clone()),
                 region: config.region.clone(),
                 destination: trail.destination.clone(),
             };

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use sidetrail_archive::key::Id;
 use sidetrail_spool::{Committer, Error, Kind};
 use sidetrail_wire::ingest::unread::{DeliverRequest, ingest_server::Ingest};
 use sidetrail_wire::ingest::v1::DeliverResponse;
@@ -34,6 +35,7 @@ use crate::metrics::Metrics;
 use crate::pressure::Pressure;
 use crate::selection::Selection;
 use session::Session;
+pub(crate) use sessions::Gone;
 use sessions::Sessions;
 
 /// Answers that wait for a slow sender; beyond it the session waits.
@@ -74,7 +76,7 @@ impl Intake {
         metrics: Arc<Metrics>,
         failed: CancellationToken,
     ) -> Self {
-        Self(Arc::new(Shared {
+        let this = Self(Arc::new(Shared {
             completion,
             committer,
             ledger,
@@ -87,7 +89,10 @@ impl Intake {
             sessions: Sessions::default(),
             tasks: TaskTracker::new(),
             grace_ms: AtomicU64::new(0),
-        }))
+        }));
+        let (shared, unix_ms) = (&this.0, this.unix_ms());
+        shared.sessions.begin_silent(shared.ledger.not_ended(), unix_ms);
+        this
     }
 
     /// Records as Incomplete, from now on until the end, what sources leave open for longer than `grace`.
@@ -104,6 +109,11 @@ impl Intake {
     /// The time as the collector sees it.
     pub(crate) fn unix_ms(&self) -> i64 {
         self.0.environment.unix_ms()
+    }
+
+    /// How many sources went without a goodbye, and the newest so many of them.
+    pub(crate) fn silent(&self, count: usize) -> (usize, Vec<(Id, Gone)>) {
+        self.0.sessions.silent(count)
     }
 
     pub(crate) fn shared(&self) -> Arc<Shared> {

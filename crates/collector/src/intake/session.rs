@@ -17,6 +17,7 @@ use tonic::{Status, Streaming};
 use super::Shared;
 use super::frame::{Frame, Sender};
 use super::render::Renderer;
+use super::sessions::{Gone, Place};
 use crate::ledger::{Known, SharedLedger, source_id};
 use crate::listen::Link;
 use crate::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS};
@@ -56,6 +57,23 @@ impl Session {
         let mut place = shared.sessions.enter(source).ok_or_else(|| {
             Status::resource_exhausted(format!("{} streams are open", super::sessions::MAX_SESSIONS))
         })?;
+        let (service, instance) = (sender.service.clone(), sender.instance.clone());
+        let mut said_goodbye = false;
+        let ended = self.exchange(sender, &mut place, &mut said_goodbye).await;
+        if !said_goodbye {
+            place.silent(Gone { service, instance, since_unix_ms: shared.environment.unix_ms() });
+        }
+        ended
+    }
+
+    /// The stream from the welcome on.
+    async fn exchange(
+        &mut self,
+        sender: Sender,
+        place: &mut Place<'_>,
+        said_goodbye: &mut bool,
+    ) -> Result<(), Status> {
+        let (shared, source) = (Arc::clone(&self.shared), sender.source);
         let (acked, known) = self.durable_state(source).await?;
         self.welcome(acked).await?;
         let _welcomed = self.link.welcome();
@@ -88,6 +106,7 @@ impl Session {
                         Some(deliver_request::Message::Goodbye(goodbye)) => {
                             self.note(goodbye.last_sequence, true, &mut renderer, &mut pending).await?;
                             self.finish(pending, Status::ok("")).await?;
+                            *said_goodbye = true;
                             // Only now: had a frame not been written, the sender would come back with it.
                             if renderer.leaves_open(goodbye.last_sequence) {
                                 place.goodbye();

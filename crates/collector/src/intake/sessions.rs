@@ -1,7 +1,7 @@
 //! Which sources are connected: one stream each, and the newest one counts. Of sources that are not, how long that is so
-//! while they have open intents.
+//! while they have open intents, and which of them did not say goodbye.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Streams at a time. A sender beyond it is told to come back.
 pub(crate) const MAX_SESSIONS: usize = 1024;
+/// Sources that went without a goodbye and are remembered for it, the newest.
+const MAX_SILENT: usize = 256;
 
 /// The connected sources.
 #[derive(Debug, Default)]
@@ -25,6 +27,18 @@ struct State {
     live: HashMap<Id, CancellationToken>,
     /// Sources with open intents and without a stream. There are no more of them than open intents.
     away: HashMap<Id, Away>,
+    /// Those that went without a goodbye, the newest last.
+    silent: VecDeque<(Id, Gone)>,
+}
+
+/// A source that went without a goodbye.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Gone {
+    /// As it said in its Hello; empty where that was before the collector started.
+    pub(crate) service: String,
+    pub(crate) instance: String,
+    /// When its stream ended, or the collector started.
+    pub(crate) since_unix_ms: i64,
 }
 
 /// How a source without a stream went.
@@ -43,6 +57,8 @@ pub(crate) struct Place<'a> {
     source: Id,
     token: CancellationToken,
     goodbye: bool,
+    /// What is remembered of it if it goes without a goodbye.
+    gone: Option<Gone>,
 }
 
 impl Sessions {
@@ -58,7 +74,8 @@ impl Sessions {
             older.cancel();
         }
         state.away.remove(&source);
-        Some(Place { sessions: self, source, token, goodbye: false })
+        state.silent.retain(|(silent, _)| *silent != source);
+        Some(Place { sessions: self, source, token, goodbye: false, gone: None })
     }
 
     /// The sources of `open`, those with open intents, that said goodbye or have been away for `grace` at `now`. A
@@ -67,7 +84,7 @@ impl Sessions {
         let mut state = self.lock();
         // Asked for under the lock: a goodbye that is noted here was said after its intents were in the log.
         let open: HashSet<Id> = open().into_iter().collect();
-        let State { live, away } = &mut *state;
+        let State { live, away, .. } = &mut *state;
         away.retain(|source, _| open.contains(source));
         let without_stream = open.into_iter().filter(|source| !live.contains_key(source));
         without_stream
@@ -84,6 +101,20 @@ impl Sessions {
         (!state.live.contains_key(&source)).then(act)
     }
 
+    /// How many sources went without a goodbye, and the newest so many of them.
+    pub(crate) fn silent(&self, count: usize) -> (usize, Vec<(Id, Gone)>) {
+        let state = self.lock();
+        (state.silent.len(), state.silent.iter().rev().take(count).cloned().collect())
+    }
+
+    /// Sources that had not said goodbye when the collector started.
+    pub(crate) fn begin_silent(&self, sources: impl IntoIterator<Item = Id>, unix_ms: i64) {
+        let mut state = self.lock();
+        for source in sources {
+            state.silence(source, Gone { since_unix_ms: unix_ms, ..Gone::default() });
+        }
+    }
+
     /// Waits for the next goodbye that leaves intents open.
     pub(crate) async fn gone(&self) {
         self.gone.notified().await;
@@ -94,7 +125,21 @@ impl Sessions {
     }
 }
 
+impl State {
+    fn silence(&mut self, source: Id, gone: Gone) {
+        if self.silent.len() >= MAX_SILENT {
+            self.silent.pop_front();
+        }
+        self.silent.push_back((source, gone));
+    }
+}
+
 impl Place<'_> {
+    /// The source's stream is ending, and it did not say goodbye.
+    pub(crate) fn silent(&mut self, gone: Gone) {
+        self.gone = Some(gone);
+    }
+
     /// Set when the same source came again on another stream.
     pub(crate) fn superseded(&self) -> &CancellationToken {
         &self.token
@@ -112,6 +157,9 @@ impl Drop for Place<'_> {
         let mut state = self.sessions.lock();
         if !self.token.is_cancelled() {
             state.live.remove(&self.source);
+            if let Some(gone) = self.gone.take() {
+                state.silence(self.source, gone);
+            }
             if self.goodbye {
                 state.away.insert(self.source, Away::ForGood);
                 self.sessions.gone.notify_one();
@@ -178,6 +226,29 @@ mod tests {
         assert_eq!(due(&sessions, 131, &[source]), []);
         assert_eq!(due(&sessions, 161, &[source, Id([2; 16])]), [source]);
         assert_eq!(sessions.unless_live(source, || 7), Some(7));
+    }
+
+    #[test]
+    fn who_goes_without_a_goodbye_is_remembered_until_it_comes_again() {
+        let (sessions, source) = (Sessions::default(), Id([1; 16]));
+        let gone = Gone { service: "orders".to_owned(), since_unix_ms: 7, ..Gone::default() };
+        let mut place = sessions.enter(source).unwrap();
+        place.silent(gone.clone());
+        drop(place);
+        drop(sessions.enter(Id([2; 16])).unwrap());
+        assert_eq!(sessions.silent(9), (1, vec![(source, gone.clone())]));
+
+        let mut older = sessions.enter(source).unwrap();
+        assert_eq!(sessions.silent(9).0, 0);
+        older.silent(gone.clone());
+        let newer = sessions.enter(source).unwrap();
+        drop(older);
+        assert_eq!(sessions.silent(9).0, 0, "it came again on another stream");
+        drop(newer);
+
+        sessions.begin_silent((0..1000_u128).map(|id| Id(id.to_be_bytes())), 9);
+        let (count, newest) = sessions.silent(1);
+        assert_eq!((count, newest[0].0), (MAX_SILENT, Id(999_u128.to_be_bytes())));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What is counted for each trail.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -46,6 +48,20 @@ pub(super) struct TrailFamilies {
     oldest: Family<TrailLabel, Gauge<f64, AtomicU64>>,
     backoff: Family<TrailLabel, Gauge<f64, AtomicU64>>,
     ship: Family<TrailLabel, Histogram, fn() -> Histogram>,
+    /// The trails that there are, and why the last attempt of each failed; empty if it did not.
+    failing: Arc<Mutex<BTreeMap<String, &'static str>>>,
+}
+
+/// How a trail is.
+#[derive(Clone, Debug)]
+pub(crate) struct TrailReading {
+    pub(crate) name: String,
+    pub(crate) shipped: u64,
+    pub(crate) queued: u64,
+    /// 0 if there is none.
+    pub(crate) oldest_unix_ms: i64,
+    pub(crate) last_shipped_unix_ms: i64,
+    pub(crate) failing: &'static str,
 }
 
 /// The metrics of one trail.
@@ -77,6 +93,7 @@ impl TrailFamilies {
             oldest: Family::default(),
             backoff: Family::default(),
             ship: Family::new_with_constructor(seconds),
+            failing: Arc::default(),
         };
         let it = families.clone();
         registry.register("trail_events_shipped", "Events that are records in the store", it.shipped);
@@ -161,6 +178,7 @@ impl TrailFamilies {
 
     /// The metrics of one trail. What alerts look at is there from the start: an increase from nothing is none.
     pub(super) fn of(&self, trail: &str) -> TrailMetrics {
+        self.failing().entry(trail.to_owned()).or_default();
         let label = TrailLabel { trail: trail.to_owned() };
         for counters in [&self.losses, &self.quarantined] {
             counters.get_or_create(&label).inc_by(0);
@@ -169,8 +187,32 @@ impl TrailFamilies {
         TrailMetrics { families: self.clone(), label }
     }
 
+    fn failing(&self) -> MutexGuard<'_, BTreeMap<String, &'static str>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How all trails are.
+    pub(super) fn readings(&self) -> Vec<TrailReading> {
+        let failing = self.failing().clone();
+        let reading = |(name, failing): (String, &'static str)| {
+            let label = TrailLabel { trail: name };
+            let seconds = i64::try_from(self.last_success.get_or_create(&label).get()).unwrap_or(i64::MAX);
+            TrailReading {
+                shipped: self.shipped.get_or_create(&label).get(),
+                queued: self.queued.get_or_create(&label).get(),
+                // Within what an f64 has exactly.
+                oldest_unix_ms: (self.oldest.get_or_create(&label).get() * 1000.0) as i64,
+                last_shipped_unix_ms: seconds.saturating_mul(1000),
+                failing,
+                name: label.trail,
+            }
+        };
+        failing.into_iter().map(reading).collect()
+    }
+
     /// Leaves a trail out from now on.
     pub(super) fn forget(&self, trail: &str) {
+        self.failing().remove(trail);
         let label = &TrailLabel { trail: trail.to_owned() };
         for counters in [
             &self.shipped,
@@ -206,6 +248,9 @@ impl TrailMetrics {
     }
 
     pub(crate) fn backoff(&self, backoff: Duration) {
+        if backoff.is_zero() {
+            self.fails("");
+        }
         self.families.backoff.get_or_create(&self.label).set(backoff.as_secs_f64());
     }
 
@@ -243,6 +288,13 @@ impl TrailMetrics {
     pub(crate) fn failed(&self, kind: &'static str) {
         let label = FailureLabel { trail: self.label.trail.clone(), kind };
         self.families.failures.get_or_create(&label).inc();
+        self.fails(kind);
+    }
+
+    fn fails(&self, kind: &'static str) {
+        if let Some(failing) = self.families.failing().get_mut(&self.label.trail) {
+            *failing = kind;
+        }
     }
 
     /// Ways in which the bucket does not protect objects as configured.

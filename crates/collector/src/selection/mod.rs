@@ -41,7 +41,11 @@ impl Selection {
 
 /// The trails, each with its selectors. Without selectors a trail takes everything.
 #[derive(Debug, Default)]
-pub(crate) struct Choosers(Vec<(Trail, Option<Matcher>)>);
+pub(crate) struct Choosers {
+    trails: Vec<(Trail, Option<Matcher>)>,
+    /// There is no trail, so nobody takes anything.
+    nobody: bool,
+}
 
 /// Which trails take an event: a bit for each, in the order of the choosers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,18 +56,20 @@ impl Choosers {
     /// If selectors are not valid, or would record what the collector itself does.
     pub(crate) fn of(config: &Config) -> Result<Self, ConfigError> {
         let names = config.trails.iter().map(|trail| trail.name.clone());
-        Ok(Self::new(names.zip(config.selectors()?)))
+        let choosers = Self::new(names.zip(config.selectors()?));
+        Ok(Self { nobody: config.trails.is_empty(), ..choosers })
     }
 
     /// Of checked selectors. Those that are not valid after all select everything: nothing is lost by that.
     pub(crate) fn new(trails: impl IntoIterator<Item = (Trail, Option<Selectors>)>) -> Self {
         let matcher = |it: Selectors| Matcher::new(&it, Scope::Trail).ok();
-        Self(trails.into_iter().map(|(name, it)| (name, it.and_then(matcher))).collect())
+        let trails = trails.into_iter().map(|(name, it)| (name, it.and_then(matcher))).collect();
+        Self { trails, nobody: false }
     }
 
     /// Whether nothing needs to be asked: every trail takes everything.
     pub(crate) fn take_everything(&self) -> bool {
-        self.0.iter().all(|(_, matcher)| matcher.is_none())
+        !self.nobody && self.trails.iter().all(|(_, matcher)| matcher.is_none())
     }
 
     /// Asks for an event.
@@ -71,7 +77,7 @@ impl Choosers {
         if self.take_everything() {
             return Taken::BY_ALL;
         }
-        let bits = self.0.iter().enumerate().map(|(index, (_, matcher))| {
+        let bits = self.trails.iter().enumerate().map(|(index, (_, matcher))| {
             u8::from(matcher.as_ref().is_none_or(|matcher| matcher.matches(event))) << index
         });
         Taken(bits.fold(0, |all, bit| all | bit))
@@ -82,17 +88,21 @@ impl Choosers {
         if self.take_everything() {
             return Taken::BY_ALL;
         }
+        if self.nobody {
+            return Taken::BY_NONE;
+        }
         // What is no record to look at is missing in no trail.
         serde_json::from_str::<Peek<'_>>(record).map_or(Taken::BY_ALL, |peek| self.choose(&peek))
     }
 
     fn names(&self) -> impl Iterator<Item = &Trail> {
-        self.0.iter().map(|(name, _)| name)
+        self.trails.iter().map(|(name, _)| name)
     }
 }
 
 impl Taken {
     pub(crate) const BY_ALL: Self = Self(u8::MAX);
+    const BY_NONE: Self = Self(0);
 
     /// Whether nobody needs the record.
     pub(crate) fn by_none(self) -> bool {

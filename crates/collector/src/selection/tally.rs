@@ -26,7 +26,7 @@ struct Trail {
 impl Tally {
     pub(crate) fn new(choosers: &Arc<Choosers>) -> Self {
         // Where every trail takes everything there is nothing to collect.
-        let trails = if choosers.take_everything() { 0 } else { choosers.0.len() };
+        let trails = if choosers.take_everything() { 0 } else { choosers.trails.len() };
         Self { choosers: Arc::clone(choosers), trails: vec![Trail::default(); trails], ..Self::default() }
     }
 

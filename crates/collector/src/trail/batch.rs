@@ -211,7 +211,7 @@ impl Batch {
 
 /// Gives the records of frames as text, one frame after the other in the same memory.
 #[derive(Default)]
-struct Unpacker {
+pub(crate) struct Unpacker {
     decompressor: Option<Decompressor<'static>>,
     text: Vec<u8>,
 }
@@ -236,6 +236,12 @@ impl Unpacker {
             return Err(invalid(format!("it has {} bytes, the meta says {size}", body.len())));
         }
         Ok(body)
+    }
+
+    /// The records of a frame, joined by commas; `None` if it has none.
+    pub(crate) fn records<'a>(&'a mut self, frame: &Frame<'a>) -> Result<Option<&'a [u8]>, FrameError> {
+        let (_, meta) = read(frame)?;
+        if meta.records == 0 { Ok(None) } else { self.body(&meta, frame).map(Some) }
     }
 
     /// No more than there is memory for, which may be more than `size`.

@@ -15,6 +15,7 @@ mod state;
 mod window;
 mod worker;
 
+pub(crate) use batch::Unpacker;
 pub(crate) use destination::{Destination, DestinationError, StoreDestination};
 pub(crate) use open::{Opener, forget_others, open_store};
 pub(crate) use protection::Wanted;

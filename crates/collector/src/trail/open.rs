@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sidetrail_archive::key::{Account, Home, Id, Region};
+use sidetrail_archive::key::{Account, Id, Region};
 use sidetrail_archive::manifest::{PublishedKey, Workload};
 use sidetrail_archive::store::Store;
 use sidetrail_spool::{Committer, Position, Reader};
@@ -92,7 +92,7 @@ impl Opener {
         let name = config.name.to_string();
         let store = open_store(config)?;
         let signer = identity::signer(&self.directory, config.key.as_deref())?;
-        let home = Home::new(store.prefix().cloned(), self.account.clone());
+        let home = config.home(store.prefix().cloned(), self.account.clone());
         let (public_key, object) = PublishedKey::seal(home.clone(), &*signer)
             .map_err(|source| StartError::PublicKey { trail: name.clone(), source })?;
         let key = signer.key_id().to_string();
@@ -263,7 +263,14 @@ pub(crate) fn forget_others(
     let cursors = committer.cursors();
     let known: Vec<_> =
         config.trails.iter().map(|trail| Progress::cursor_name(trail.name.as_str())).collect();
-    for name in cursors.positions().into_keys().filter(|name| !known.contains(name)) {
+    let is_idle = |name: &str| name == super::roster::IDLE;
+    if !config.trails.is_empty() && cursors.positions().contains_key(super::roster::IDLE) {
+        cursors.remove(super::roster::IDLE).map_err(|error| StartError::Trail {
+            trail: super::roster::IDLE.to_owned(),
+            reason: crate::chain(&error),
+        })?;
+    }
+    for name in cursors.positions().into_keys().filter(|name| !known.contains(name) && !is_idle(name)) {
         let given_up = Progress::left(&cursors, &name, accepted);
         if given_up == Some(0) {
             tracing::info!(

@@ -18,6 +18,9 @@ use crate::ledger::SharedLedger;
 /// would hold back the spool for ever.
 pub(crate) const REMOVAL_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// The cursor that lets the spool go while there are no trails.
+pub(super) const IDLE: &str = "idle";
+
 /// Wakes the workers when there is something to ship.
 pub(crate) type Wakers = Arc<Mutex<HashMap<String, Box<dyn Fn() + Send>>>>;
 
@@ -100,6 +103,14 @@ impl Roster {
                 }
             }
         }
+        if !self.running.is_empty() && self.opener.committer.cursors().positions().contains_key(IDLE) {
+            // It would hold the spool back from now on.
+            let removed = self.opener.committer.cursors().remove(IDLE);
+            removed.map_err(|error| StartError::Trail {
+                trail: IDLE.to_owned(),
+                reason: crate::chain(&error),
+            })?;
+        }
         // Last: should the spool not take a new trail, none is gone.
         let (stay, leave) = std::mem::take(&mut self.running)
             .into_iter()
@@ -124,6 +135,22 @@ impl Roster {
         }
         for leaving in ended {
             self.forget(leaving);
+        }
+        if self.running.is_empty() && self.leaving.is_empty() {
+            self.idle();
+        }
+    }
+
+    /// Nobody will ship what is in the spool: no trail took it. A trail that is added begins at its end.
+    fn idle(&self) {
+        let committer = &self.opener.committer;
+        let (cursors, end) = (committer.cursors(), committer.durable());
+        if cursors.positions().get(IDLE) == Some(&end) {
+            return;
+        }
+        match cursors.set(IDLE, end, &[]) {
+            Ok(()) => committer.release(),
+            Err(error) => tracing::warn!(error = %crate::chain(&error), "cannot let the spool go"),
         }
     }
 

@@ -63,6 +63,17 @@ pub enum Role {
 }
 
 impl Role {
+    /// As the configuration has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::TrailManager => "trail_manager",
+            Self::Auditor => "auditor",
+            Self::Writer => "writer",
+        }
+    }
+
     /// Whether it may do such things.
     #[must_use]
     pub fn may(self, access: Access) -> bool {

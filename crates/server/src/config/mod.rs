@@ -1,6 +1,8 @@
 //! The configuration file: YAML, every key known, every value checked before anything is opened.
 
 mod access;
+mod audit_events;
+mod control;
 mod digest;
 mod history;
 mod limits;
@@ -16,6 +18,8 @@ use serde::Deserialize;
 use sidetrail_archive::key::{Account, OrgId, Region};
 
 pub use access::{AccessKey, Role, SecretSource};
+pub use audit_events::AuditEventsConfig;
+pub use control::{ControlConfig, JoinToken};
 pub use digest::DigestConfig;
 pub use history::History;
 pub use limits::{Limits, RateLimit, Throttling};
@@ -49,6 +53,12 @@ pub struct Config {
     pub access_keys: Vec<AccessKey>,
     /// The organization that accounts belong to, for organization trails.
     pub organization: Option<Organization>,
+    /// Where collectors keep in touch. Without it they go by their files, and this server knows nothing of them.
+    pub control: Option<ControlConfig>,
+    /// Which collectors take the events that `PutAuditEvents` brings.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    pub audit_events: Vec<AuditEventsConfig>,
     /// Who signs digests. Without it this server writes none, and a collector, or another server, may.
     pub digest: Option<DigestConfig>,
     /// How much is taken at a time.
@@ -183,6 +193,7 @@ impl Config {
     pub fn problems(&self) -> Vec<ConfigError> {
         let checks = [
             count("regions", self.regions.len(), 1, MAX_REGIONS),
+            count("audit_events", self.audit_events.len(), 0, audit_events::MAX_COLLECTORS),
             count("buckets", self.buckets.len(), 0, MAX_BUCKETS),
             count("access_keys", self.access_keys.len(), 1, MAX_ACCESS_KEYS),
             self.check_regions(),
@@ -191,10 +202,21 @@ impl Config {
             self.check_organization(),
             self.history.check(),
             self.digest.as_ref().map_or(Ok(()), DigestConfig::check),
+            self.control.as_ref().map_or(Ok(()), |control| control.check(&self.regions)),
             self.limits.check(),
             self.check_shutdown_timeout(),
         ];
         let mut problems: Vec<_> = checks.into_iter().filter_map(Result::err).collect();
+        for (index, taker) in self.audit_events.iter().enumerate() {
+            let at = format!("audit_events[{index}]");
+            problems.extend(taker.check(&at, &self.regions).err());
+            let same = |other: &AuditEventsConfig| {
+                (&other.account, &other.region) == (&taker.account, &taker.region)
+            };
+            if self.audit_events[..index].iter().any(same) {
+                problems.extend(wrong::<()>(at, "is for the account and region of an earlier one").err());
+            }
+        }
         for (index, key) in self.access_keys.iter().enumerate() {
             let at = format!("access_keys[{index}]");
             problems.extend(key.check(&at).err());

@@ -1,7 +1,7 @@
 //! HTTP: from a request to an operation, and back.
 
 mod answer;
-mod query;
+mod own;
 mod receive;
 mod recording;
 mod throttle;

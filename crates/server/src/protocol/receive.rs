@@ -5,17 +5,19 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Query, Request, State};
 use axum::response::Response;
 use axum::routing::post;
 use http::uri::Uri;
 use http::{HeaderValue, Method};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
+use serde::Deserialize;
 use sidetrail::{Audit, Level, Rule};
-use sidetrail_api::json::{MAX_BODY, too_large};
+use sidetrail_api::json::{self, MAX_BODY, too_large};
+use sidetrail_api::shape::PutAuditEventsInput;
 use sidetrail_api::sigv4;
-use sidetrail_api::{Code, Error, Operation, TARGET_HEADER};
+use sidetrail_api::{Code, Error, Operation, TARGET_HEADER, quoted};
 use tower::ServiceExt;
 
 use super::answer::{answer, refuse};
@@ -59,7 +61,7 @@ pub(crate) fn router(context: Arc<Context>) -> Router {
     if let Some(recorder) = &context.recorder {
         calls = calls.layer(recorder.layer.clone());
     }
-    super::query::router(Arc::clone(&context))
+    super::own::router(&context)
         .fallback(move |request: Request| receive(Arc::clone(&context), calls.clone(), request))
 }
 
@@ -140,6 +142,10 @@ async fn call(State(context): State<Arc<Context>>, request: Request) -> Response
         if context.recorder.is_some() {
             recording::called(&audit, caller, &body);
         }
+        let body = match operation {
+            Operation::PutAuditEvents => with_query(uri, &body)?,
+            _ => body,
+        };
         perform(&context, caller, *operation, &body).await
     };
     let result: Result<Vec<u8>, Refusal> = result.await;
@@ -187,6 +193,22 @@ async fn perform(
             Err(Error::unsupported(format_args!("Sidetrail does not do {operation}: {reason}.")).into())
         }
     }
+}
+
+/// The parameters of the one operation that has some in its query, as members of its input.
+fn with_query(uri: &Uri, body: &[u8]) -> Result<Vec<u8>, Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Parameters {
+        channel_arn: Option<String>,
+        external_id: Option<String>,
+    }
+    let wrong = |what: String| Error::new(Code::Serialization, quoted(&what));
+    let Query(Parameters { channel_arn, external_id }) =
+        Query::try_from_uri(uri).map_err(|error| wrong(error.body_text()))?;
+    let mut input: PutAuditEventsInput = json::read(body)?;
+    (input.channel_arn, input.external_id) = (channel_arn, external_id);
+    serde_json::to_vec(&input).map_err(|error| wrong(error.to_string()))
 }
 
 /// Reads a body, and refuses one that is too large when it is through, or too large for that.

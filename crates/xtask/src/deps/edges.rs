@@ -38,6 +38,8 @@ const SIBLINGS: &[(&str, &Grants)] = &[
             ("sidetrail-selectors", Always),
             ("sidetrail-archive", Always),
             ("sidetrail-api", Always),
+            // Only to keep in touch with collectors.
+            ("sidetrail-wire", Always),
             // Only to record its own calls, by the public API.
             ("sidetrail", Always),
         ],
@@ -90,6 +92,7 @@ const FENCES: &[(&[&str], &Grants)] = &[
             ("sidetrail-wire", Always),
             ("sidetrail", Optional),
             ("sidetrail-collector", Always),
+            ("sidetrail-server", Always),
             ("sidetrail-cli", Always),
             ("sidetrail-tests", Always),
         ],
