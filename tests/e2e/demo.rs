@@ -64,7 +64,13 @@ fn demo(directory: &Path) -> Result<Ran> {
     demo.env("CARGO", root.join("e2e/cargo_of_the_demo"));
     let ran = tools::run(demo)?;
     let asked = fs::read_to_string(&build).with_context(|| format!("the demo built nothing: {ran:?}"))?;
-    for part in ["--package=sidetrail-collector", "--package=sidetrail-cli", "--bins", "--example=orders"] {
+    for part in [
+        "--package=sidetrail-collector",
+        "--package=sidetrail-cli",
+        "--package=sidetrail-server",
+        "--bins",
+        "--example=orders",
+    ] {
         ensure!(asked.lines().any(|word| word == part), "the demo did not ask for {part}, but for\n{asked}");
     }
     Ok(ran)

@@ -28,7 +28,7 @@ pub(crate) fn run_demo(workspace: &Workspace, once: bool, dir: Option<PathBuf>) 
     show.title("Sidetrail: CloudTrail for your own services");
 
     show.step(
-        "Building the collector, the command line and the example service (the first time takes minutes)",
+        "Building the collector, the server, the command line and the example service (the first time takes minutes)",
     );
     build(workspace)?;
     let programs = workspace.target.join("debug");
@@ -66,6 +66,14 @@ pub(crate) fn run_demo(workspace: &Workspace, once: bool, dir: Option<PathBuf>) 
     show.command(&format!("sidetrail verify {} --keys {}", site.bucket.display(), keys.display()));
     run(site.sidetrail().arg("verify").arg(&site.bucket).arg("--keys").arg(&keys))?;
 
+    show.step("Looking up what happened, by CloudTrail's API");
+    site.start_server(&dir)?;
+    show.fact("server", &site.server);
+    look_up(&site, &dir, &show)?;
+    if once {
+        site.stop()?;
+    }
+
     show.step("Changing one byte, in a copy");
     tamper(&site, &dir, &keys, &show)?;
 
@@ -78,7 +86,7 @@ pub(crate) fn run_demo(workspace: &Workspace, once: bool, dir: Option<PathBuf>) 
         ));
         return Ok(());
     }
-    serve(&mut site, &show)
+    serve(&mut site, &dir, &show)
 }
 
 fn build(workspace: &Workspace) -> Result<()> {
@@ -86,6 +94,7 @@ fn build(workspace: &Workspace) -> Result<()> {
         "build",
         "--package=sidetrail-collector",
         "--package=sidetrail-cli",
+        "--package=sidetrail-server",
         "--package=sidetrail",
         "--features=sidetrail/axum",
         "--bins",
@@ -156,6 +165,20 @@ fn is_log(file: &Path) -> bool {
     file.extension().is_some_and(|extension| extension == "gz")
 }
 
+/// Asks the server for what was refused, as soon as it has read the bucket.
+fn look_up(site: &Site, dir: &Path, show: &Show) -> Result<()> {
+    show.command("sidetrail lookup --failed -n 5");
+    let mut lookup = site.sidetrail();
+    lookup.args(["lookup", "--failed", "-n", "5"]).envs(site.variables(dir)?);
+    let found = output(&mut lookup)?;
+    ensure!(!found.trim().is_empty(), "the server has no event that failed; see {}", site.logs.display());
+    for line in found.lines() {
+        let event: Value = serde_json::from_str(line)?;
+        show.record(&event["record"]);
+    }
+    Ok(())
+}
+
 /// Shows what the verifier says to a log file with one byte changed.
 fn tamper(site: &Site, dir: &Path, keys: &Path, show: &Show) -> Result<()> {
     let copy = dir.join("tampered");
@@ -196,7 +219,7 @@ fn files(bucket: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Keeps serving and shows new files until Ctrl-C.
-fn serve(site: &mut Site, show: &Show) -> Result<()> {
+fn serve(site: &mut Site, dir: &Path, show: &Show) -> Result<()> {
     show.step("Your turn: send requests of your own, and watch");
     show.command(&format!("curl -s {}/orders", site.orders));
     show.command(&format!(
@@ -204,6 +227,10 @@ fn serve(site: &mut Site, show: &Show) -> Result<()> {
         site.orders
     ));
     show.command(&format!("{} cat {} | jq .", site.program("sidetrail").display(), site.bucket.display()));
+    let variables = site.variables(dir)?.map(|(name, value)| format!("{name}={value}"));
+    show.command(&format!("export {}", variables.join(" ")));
+    show.command(&format!("{} tail -f", site.program("sidetrail").display()));
+    show.command("aws cloudtrail lookup-events --max-items 5");
     show.fact("end", "Ctrl-C");
     let interrupted = Arc::new(AtomicBool::new(false));
     let watch = Arc::clone(&interrupted);

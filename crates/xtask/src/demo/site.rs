@@ -1,8 +1,8 @@
-//! The two programs of the demo, started and ended.
+//! The programs of the demo, started and ended.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,17 +12,21 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
+/// The access key of the demo's server.
+const ACCESS_KEY: &str = "SIDETRAILDEMOUSER";
 const START: Duration = Duration::from_secs(60);
 /// Longer than the collector's own shutdown timeout.
 const STOP: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 
-/// An orders service and its collector.
+/// An orders service and its collector, and a server beside them.
 #[derive(Debug)]
 pub(super) struct Site {
     programs: PathBuf,
     /// Base URL of the service.
     pub(super) orders: String,
+    /// Base URL of the server, once there is one.
+    pub(super) server: String,
     pub(super) socket: PathBuf,
     pub(super) bucket: PathBuf,
     pub(super) logs: PathBuf,
@@ -37,6 +41,7 @@ impl Site {
         let mut site = Self {
             programs: programs.to_owned(),
             orders: String::new(),
+            server: String::new(),
             socket: socket_path(dir),
             bucket: dir.join("bucket"),
             logs,
@@ -111,6 +116,48 @@ impl Site {
         Ok(())
     }
 
+    /// Starts a server that has the bucket's events in its history, and waits until it answers.
+    pub(super) fn start_server(&mut self, dir: &Path) -> Result<()> {
+        // The system gives a port that is free; nobody else takes it at once.
+        let (api, health) = (free_address()?, free_address()?);
+        let secret = dir.join("server.secret");
+        fs::write(&secret, format!("{}\n", random()?))?;
+        let config = dir.join("server.yaml");
+        fs::write(
+            &config,
+            format!(
+                "regions: [eu-central-1]\nlisten: {{ api: '{api}', health: '{health}' }}\n\
+                 bucket: '{}'\nbuckets: {{ audit: '{}' }}\nhistory: {{ interval: 500ms }}\naccess_keys:\n  \
+                 - {{ id: {ACCESS_KEY}, secret: {{ file: '{}' }}, account: '123456789012', user: demo, role: admin }}\n",
+                dir.join("server").display(),
+                self.bucket.display(),
+                secret.display(),
+            ),
+        )?;
+        let mut command = Command::new(self.program("sidetrail-server"));
+        command.arg("--config").arg(&config).stdout(Stdio::null());
+        self.spawn("server", command)?;
+        let deadline = Instant::now() + START;
+        while TcpStream::connect(health).is_err() || TcpStream::connect(api).is_err() {
+            self.check()?;
+            ensure!(Instant::now() < deadline, "the server does not listen; see {}", self.logs.display());
+            thread::sleep(POLL);
+        }
+        self.server = format!("http://{api}");
+        Ok(())
+    }
+
+    /// What AWS's own tools and `sidetrail` take from the environment to reach the server.
+    pub(super) fn variables(&self, dir: &Path) -> Result<[(&'static str, String); 4]> {
+        let secret = fs::read_to_string(dir.join("server.secret"))?.trim_end().to_owned();
+        Ok([
+            ("AWS_ENDPOINT_URL_CLOUDTRAIL", self.server.clone()),
+            ("AWS_REGION", "eu-central-1".to_owned()),
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", secret),
+        ])
+    }
+
     fn start_orders(&mut self) -> Result<()> {
         let mut command = Command::new(self.programs.join("examples/orders"));
         command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
@@ -145,6 +192,17 @@ impl Drop for Site {
             let _ = child.wait();
         }
     }
+}
+
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+/// A secret of this run.
+fn random() -> Result<String> {
+    let mut bytes = [0; 20];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Sends `request` as it is and hangs up without waiting for the answer.
