@@ -20,8 +20,11 @@ macro_rules! codes {
             /// The name as it is on the wire.
             #[must_use]
             pub fn name(self) -> &'static str {
-                if BARE.contains(&self) {
-                    return self.bare();
+                match self {
+                    // CloudTrail itself has one of this name that ends in `Exception`.
+                    Self::NoSuchChannel => return "ChannelNotFound",
+                    code if BARE.contains(&code) => return code.bare(),
+                    _ => {}
                 }
                 match self {
                     $(Self::$name => concat!(stringify!($name), "Exception"),)*
@@ -64,14 +67,12 @@ codes! {
     RequestEntityTooLarge, Serialization, ServiceUnavailable, UnknownOperation, UnrecognizedClient, Validation,
     // Those of AWS Organizations and of cloudtrail-data.
     AWSOrganizationsNotInUse, ChannelInsufficientPermission, ChannelUnsupportedSchema, DuplicatedAuditEventId,
-    InvalidChannelARN,
+    InvalidChannelARN, NoSuchChannel,
 }
 
 /// Those of cloudtrail-data, which do not end in `Exception`.
-const BARE: [Code; 5] = [
+const BARE: [Code; 4] = [
     Code::ChannelInsufficientPermission,
-    // CloudTrail has one of this name that does; no operation that is done has it.
-    Code::ChannelNotFound,
     Code::ChannelUnsupportedSchema,
     Code::DuplicatedAuditEventId,
     Code::InvalidChannelARN,

@@ -52,7 +52,7 @@ impl Implementation for PutAuditEvents {
         }
         let Some(delivery) = context.deliveries.get(&(caller.account.clone(), caller.region.clone())) else {
             let message = "There is no collector for events that are brought to this account and region.";
-            return Err(Error::new(Code::ChannelNotFound, message).into());
+            return Err(Error::new(Code::NoSuchChannel, message).into());
         };
         let mut output = PutAuditEventsOutput::default();
         let (mut made, mut records) = (Vec::new(), Vec::new());
