@@ -27,3 +27,4 @@ mod suppression;
 mod tamper;
 mod tls;
 mod trails;
+mod witness;

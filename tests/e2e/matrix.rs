@@ -2,10 +2,15 @@
 //! `aws cloudtrail validate-logs` and the real `sidetrail verify` look at the same bucket of a real S3 server. The table in
 //! `crates/archive/README.md` is what they say, to the letter.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::fs;
 use std::io::Write as _;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use flate2::Compression;
@@ -13,55 +18,98 @@ use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 use jiff::SignedDuration;
 use serde_json::Value;
-use sidetrail_archive::digest::{Digest, Opened, PublishedDigestKey};
-use sidetrail_archive::key::{Account, DigestKey, Home, KeyObjectKey, LogKey, ManifestKey};
+use sidetrail_archive::digest::{
+    Commitment, Digest, Digester, Done, Metadata, Opened, PublishedDigestKey, Settings,
+};
+use sidetrail_archive::key::{
+    Account, Home, KeyObjectKey, LogKey, ManifestKey, Region, Trail, TreeKey, TreeObject, TreePlace,
+};
 use sidetrail_archive::manifest::{Manifest, PublishedKey};
-use sidetrail_archive::sign::{DigestSigner as _, Ed25519Signer, Signer as _};
+use sidetrail_archive::sign::{DigestSigner as _, Ed25519Signer, RsaSigner, Signer};
+use sidetrail_archive::source::{Bucket, Directory};
 use sidetrail_archive::store::Store;
-use sidetrail_tests::sample::{ACCOUNT, Object, Objects, Plan, Sample, metadata};
+use sidetrail_archive::tlog::commit::LogCommitment;
+use sidetrail_tests::sample::{Object, Objects, metadata};
 use sidetrail_tests::tools::{self, Ran};
 use sidetrail_tests::{CloudTrail, SeaweedFs, evidence, objects};
+use tokio::runtime::{Builder, Runtime};
 
 const DOCUMENT: &str = include_str!("../../crates/archive/README.md");
 
 /// An archive, and what is in it in the order in which it was made.
 struct Made {
-    sample: Sample,
-    plan: Plan,
+    evidence: evidence::Made,
+    plan: evidence::Plan,
     objects: Objects,
+    /// What was there before the newest period.
+    earlier: Objects,
+    /// What signs the checkpoints of the log.
+    log: Arc<dyn Signer>,
     logs: Vec<String>,
     manifests: Vec<String>,
     digests: Vec<String>,
 }
 
+const REGION: &str = "eu-central-1";
+
 impl Made {
-    fn new(plan: Plan) -> Result<Self> {
-        let mut sample = Sample::new(plan.clone())?;
-        let mut objects = Objects::new();
-        let (mut logs, mut manifests, mut digests) = (Vec::new(), Vec::new(), Vec::new());
-        sample.make(&mut |key, object| {
-            if key.parse::<LogKey>().is_ok() {
-                logs.push(key.clone());
-            } else if key.parse::<ManifestKey>().is_ok() {
-                manifests.push(key.clone());
-            } else if key.parse::<DigestKey>().is_ok() {
-                digests.push(key.clone());
-            }
-            objects.insert(key, object);
-            Ok(())
-        })?;
-        Ok(Self { sample, plan, objects, logs, manifests, digests })
+    fn new(bucket: String) -> Result<Self> {
+        let plan = evidence::Plan {
+            bucket: Some(bucket),
+            periods: 6,
+            regions: vec![REGION.to_owned()],
+            collectors: 1,
+            empty: vec![2],
+            late: Vec::new(),
+            rotations: Vec::new(),
+            without_log_file: Vec::new(),
+            ..evidence::Plan::default()
+        };
+        let directory = tempfile::tempdir()?;
+        let store = Store::open(&directory.path().display().to_string(), &|_| None)?;
+        let log: Arc<dyn Signer> = Arc::new(Ed25519Signer::generate()?);
+        let home = Home::new(None, Account::new(plan.account.clone())?);
+        let commitment = commitment(&plan, &home, &log)?;
+        let commitment = Cell::new(Some(commitment));
+        let mut earlier = Objects::new();
+        let evidence = runtime()?.block_on(evidence::make_with(
+            &store,
+            &plan,
+            |_| commitment.take(),
+            |_, period| {
+                if period + 2 == plan.periods {
+                    earlier = read(directory.path())?;
+                }
+                Ok(())
+            },
+        ))?;
+        let objects = read(directory.path())?;
+        let manifests = evidence.batches.iter().map(|batch| batch.manifest.to_string()).collect();
+        let logs =
+            evidence.batches.iter().filter_map(|batch| batch.log.as_ref().map(ToString::to_string)).collect();
+        let digests = evidence.digests.iter().map(ToString::to_string).collect();
+        Ok(Self { evidence, plan, objects, earlier, log, logs, manifests, digests })
+    }
+
+    fn bucket(&self) -> &str {
+        self.plan.bucket.as_deref().unwrap_or_default()
     }
 
     fn cloudtrail(&self) -> Result<CloudTrail> {
-        let key = self.sample.digests[0].public_key().clone();
-        CloudTrail::start(&self.sample.arn(), &self.plan.bucket, &[(key, self.sample.validity(0))])
+        let year = SignedDuration::from_hours(24 * 365);
+        let (key, validity) =
+            (self.evidence.digest_keys[0].clone(), (self.plan.start - year, self.evidence.end + year));
+        CloudTrail::start(&self.evidence.trail_arn(), self.bucket(), &[(key, validity)])
     }
 
-    fn verify(&self, store: &SeaweedFs, keys: &std::path::Path, more: &[&str]) -> Result<Ran> {
+    fn verify(&self, store: &SeaweedFs, keys: &Path, more: &[&str]) -> Result<Ran> {
         let mut verify = Command::new(tools::binary("sidetrail")?);
-        verify.args(["verify", &format!("s3://{}", self.plan.bucket), "--json", "--keys"]).arg(keys);
-        verify.args(["--to", &self.sample.end().to_string()]).args(more);
+        verify.args(["verify", &format!("s3://{}", self.bucket()), "--json", "--keys"]).arg(keys);
+        // With a witness the end is not to be chosen.
+        if !more.contains(&"--witness") {
+            verify.args(["--to", &self.evidence.end.to_string()]);
+        }
+        verify.args(more);
         store.configure(&mut verify);
         tools::run(verify)
     }
@@ -70,27 +118,75 @@ impl Made {
         &self.logs[index]
     }
 
+    fn maker(&self) -> &Ed25519Signer {
+        &self.evidence.collectors[0].signer
+    }
+
     /// The log files and manifests of the newest period, and its digest.
     fn newest_period(&self) -> Vec<String> {
         let files = usize::try_from(self.plan.files).unwrap_or(0);
         let newest = |keys: &[String], count| keys.iter().rev().take(count).cloned().collect::<Vec<_>>();
         [newest(&self.logs, files), newest(&self.manifests, files), newest(&self.digests, 1)].concat()
     }
+
+    /// What whoever has all keys can make of it: the newest period once more, in which nothing happened.
+    fn rewritten(&self) -> Result<Objects> {
+        let directory = tempfile::tempdir()?;
+        for (key, object) in &self.earlier {
+            let path = directory.path().join(key);
+            fs::create_dir_all(path.parent().context("a key without a directory")?)?;
+            fs::write(path, &object.bytes)?;
+            if let Some(signature) = object.metadata.get("signature") {
+                let metadata = Metadata::new(signature.parse()?);
+                fs::write(directory.path().join(format!("{key}.metadata.json")), metadata.render()?)?;
+            }
+        }
+        let store = Store::open(&directory.path().display().to_string(), &|_| None)?;
+        let (home, trail) = (self.evidence.home.clone(), self.evidence.trail.clone());
+        let mut settings = Settings::new(&store, home.clone(), Region::new(REGION)?, trail);
+        self.bucket().clone_into(&mut settings.bucket);
+        let due = self.evidence.end + settings.settle;
+        let mut digester = Digester::new(store, settings, self.evidence.signers.clone())
+            .with_commitment(commitment(&self.plan, &home, &self.log)?);
+        let step = runtime()?.block_on(digester.step(due))?;
+        ensure!(matches!(step.done, Done::Wrote(_)), "{step:?}");
+        read(directory.path())
+    }
 }
 
-fn plan(bucket: String) -> Plan {
-    Plan {
-        bucket,
-        regions: vec!["eu-central-1"],
-        start: "2026-01-15T00:00:00Z".parse().unwrap_or_default(),
-        cadence: SignedDuration::from_hours(1),
-        periods: 6,
-        files: 2,
-        content: 2_500,
-        empty: vec![2],
-        late: None,
-        rotation: None,
+/// The log beside the digests.
+fn commitment(plan: &evidence::Plan, home: &Home, log: &Arc<dyn Signer>) -> Result<Box<dyn Commitment>> {
+    let trail = Trail::new(plan.trail.clone())?;
+    let place = TreePlace { home: home.clone(), region: Region::new(REGION)?, trail };
+    let bucket = plan.bucket.as_deref().context("the bucket's name")?;
+    Ok(Box::new(LogCommitment::new(place, bucket, Arc::clone(log), Box::new(|_| {}))?))
+}
+
+fn runtime() -> Result<Runtime> {
+    Ok(Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
+}
+
+/// What is in a directory, with metadata where S3 has it.
+fn read(directory: &Path) -> Result<Objects> {
+    let mut objects = Objects::new();
+    let bucket = Directory::new(directory)?;
+    let mut keys = Vec::new();
+    bucket.list("", &mut |entry| {
+        keys.push(entry.key.to_owned());
+        ControlFlow::Continue(())
+    })?;
+    let (companions, keys): (Vec<_>, Vec<_>) =
+        keys.into_iter().partition(|key| key.ends_with(".metadata.json"));
+    for key in keys {
+        let bytes = fs::read(directory.join(&key))?;
+        objects.insert(key, Object { bytes, ..Object::default() });
     }
+    for companion in companions {
+        let object = companion.strip_suffix(".metadata.json").and_then(|key| objects.get_mut(key));
+        let Metadata { signature, .. } = Metadata::parse(&fs::read(directory.join(&companion))?)?;
+        object.context("metadata of nothing")?.metadata = metadata(&signature.to_string());
+    }
+    Ok(objects)
 }
 
 /// Does something to a bucket; gives the names that have to be in the report.
@@ -149,11 +245,11 @@ const EDITS: &[(&str, Edit)] = &[
     }),
     ("sign a manifest again with another key, and publish that", |made, objects| {
         let thief = Ed25519Signer::generate()?;
-        let known = [made.sample.collector.public_key().clone()];
+        let known = [made.maker().public_key().clone()];
         let mut manifest = Manifest::open(bytes(objects, &made.manifests[3])?, &known)?;
         manifest.sources[0].instance = "another".to_owned();
         *bytes(objects, &made.manifests[3])? = manifest.seal(&thief)?;
-        let (key, sealed) = PublishedKey::seal(Home::new(None, Account::new(ACCOUNT)?), &thief)?;
+        let (key, sealed) = PublishedKey::seal(made.evidence.home.clone(), &thief)?;
         objects.insert(key.to_string(), Object { bytes: sealed, ..Object::default() });
         Ok(vec![made.manifests[3].clone()])
     }),
@@ -181,14 +277,14 @@ const EDITS: &[(&str, Edit)] = &[
         Ok(vec![made.digests[3].clone()])
     }),
     ("sign a digest again with another key, and publish that", |made, objects| {
-        let thief = &made.sample.digests[1];
+        let thief = &RsaSigner::from_pem(THIEF)?;
         let Opened { digest, .. } = Opened::read(bytes(objects, &made.digests[3])?)?;
         let digest = Digest { fingerprint: thief.public_key().fingerprint(), ..digest };
         let sealed = digest.seal(thief)?;
         let object = Object { bytes: sealed.bytes, metadata: metadata(&sealed.signature.to_string()) };
         objects.insert(made.digests[3].clone(), object);
-        let home = Home::new(None, Account::new(ACCOUNT)?);
-        let (key, bytes) = PublishedDigestKey::seal(home, thief, made.sample.validity(0), None)?;
+        let validity = (made.plan.start, made.evidence.end);
+        let (key, bytes) = PublishedDigestKey::seal(made.evidence.home.clone(), thief, validity, None)?;
         objects.insert(key.to_string(), Object { bytes, ..Object::default() });
         Ok(vec![made.digests[3].clone()])
     }),
@@ -217,21 +313,39 @@ const EDITS: &[(&str, Edit)] = &[
     ("remove the newest digest", |made, objects| remove(objects, &[&made.digests[5]])),
     ("remove all digests", |made, objects| {
         remove(objects, &made.digests.iter().map(String::as_str).collect::<Vec<_>>())?;
-        Ok(vec![format!("AWSLogs/{ACCOUNT}/CloudTrail-Digest/eu-central-1/")])
+        Ok(vec![format!("AWSLogs/{}/CloudTrail-Digest/{REGION}/", made.plan.account)])
     }),
     ("remove a published key", |_, objects| {
         let key = objects.keys().find(|key| key.parse::<KeyObjectKey>().is_ok()).context("none")?.clone();
         remove(objects, &[&key])
     }),
+    ("flip a bit of a tile of the log", |_, objects| {
+        let tile = objects.keys().rev().find(|key| is_tile(key)).context("none")?.clone();
+        flip(objects, &tile)?;
+        // A root hash does not say which of the tiles below it is wrong.
+        let tiles = tile.split_inclusive("/tile/").next().context("a tile")?;
+        Ok(vec![tiles.to_owned()])
+    }),
     ("roll the bucket back by a period", |made, objects| {
-        let newest = made.newest_period();
-        remove(objects, &newest.iter().map(String::as_str).collect::<Vec<_>>())?;
+        objects.clone_from(&made.earlier);
         Ok(vec![made.digests[5].clone()])
     }),
 ];
 
 /// The same edit as the last, before the digest of the period is due: nothing that is there shows it.
 const EARLY: &str = "the same before its digest is due, verified with a `--cursor` that has seen it";
+/// Once more, by who has seen only a checkpoint of a few lines.
+const WITNESSED: &str = "the same, verified with the checkpoint of a `--witness` in place of the cursor";
+/// Nothing that is signed shows it, since who does it signs.
+const REWRITTEN: &str = "with all keys, make the newest period anew without its events";
+const REWRITTEN_SEEN: &str = "the same, verified with the checkpoint of a `--witness`";
+
+/// A key that nobody trusts.
+const THIEF: &str = include_str!("../../crates/archive/testdata/digest/key-b.pem");
+
+fn is_tile(key: &str) -> bool {
+    key.parse::<TreeKey>().is_ok_and(|key| matches!(key.object, TreeObject::Tile(_)))
+}
 
 fn bytes<'a>(objects: &'a mut Objects, key: &str) -> Result<&'a mut Vec<u8>> {
     objects.get_mut(key).map(|object| &mut object.bytes).with_context(|| format!("no {key}"))
@@ -292,7 +406,7 @@ fn inflate(stored: &[u8]) -> Result<Vec<u8>> {
 
 /// What the report has to say of the events of these manifests, as its JSON has it.
 fn ranges(made: &Made, manifests: std::ops::Range<usize>) -> Result<Vec<String>> {
-    let known = [made.sample.collector.public_key().clone()];
+    let known = [made.maker().public_key().clone()];
     let mut sources = Vec::new();
     for key in &made.manifests[manifests] {
         sources.extend(Manifest::open(&made.objects[key].bytes, &known)?.sources);
@@ -338,6 +452,8 @@ fn found(ran: &Ran) -> Result<String> {
             "manifest"
         } else if object.contains("/CloudTrail-Digest/") {
             "digest"
+        } else if object.contains("/Sidetrail-Log/") {
+            "tree"
         } else {
             "key"
         };
@@ -348,61 +464,148 @@ fn found(ran: &Ran) -> Result<String> {
     Ok(if found.is_empty() { code.to_string() } else { format!("{code}, {found}") })
 }
 
+/// A witness: who has its own key, and remembers the checkpoint of the untouched bucket.
+struct Witness {
+    directory: tempfile::TempDir,
+    bucket: String,
+}
+
+impl Witness {
+    fn new(store: &SeaweedFs, bucket: &str) -> Result<Self> {
+        let it = Self { directory: tempfile::tempdir()?, bucket: format!("s3://{bucket}") };
+        let mut generate = Command::new(tools::binary("sidetrail")?);
+        generate.args(["keys", "generate", "-o"]).arg(it.at("witness.pem"));
+        tools::run(generate)?.success()?;
+        let mut show = Command::new(tools::binary("sidetrail")?);
+        show.args(["checkpoint", "show", &it.bucket, "--vkey"]);
+        store.configure(&mut show);
+        fs::write(it.at("logs"), tools::run(show)?.success()?)?;
+        let looked = it.look(store, &it.at("seen.json"))?;
+        ensure!(looked.status.code() == Some(0), "{looked:?}");
+        Ok(it)
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn look(&self, store: &SeaweedFs, state: &Path) -> Result<Ran> {
+        let mut witness = Command::new(tools::binary("sidetrail")?);
+        witness.args(["witness", &self.bucket, "--json", "--name", "witness.example.com", "--keys"]);
+        witness
+            .arg(self.at("logs"))
+            .arg("--signing-key")
+            .arg(self.at("witness.pem"))
+            .arg("--state")
+            .arg(state);
+        store.configure(&mut witness);
+        tools::run(witness)
+    }
+
+    /// What it says, in a cell; it has seen nothing but the untouched bucket.
+    fn says(&self, store: &SeaweedFs) -> Result<String> {
+        let state = self.at("now.json");
+        fs::copy(self.at("seen.json"), &state)?;
+        let ran = self.look(store, &state)?;
+        let said: Value = serde_json::from_str(&ran.stdout).with_context(|| format!("{ran:?}"))?;
+        let log = &said["logs"][0];
+        Ok(match (ran.status.code(), log["reason"].as_str()) {
+            (Some(0), None) => "0".to_owned(),
+            (Some(1), Some(reason)) if reason.contains("rolled back") => "1, rolled back".to_owned(),
+            (Some(1), Some(reason)) => format!("1, {reason}"),
+            (code, _) => format!("{code:?}, {log}"),
+        })
+    }
+}
+
+/// The table as it grows.
+struct Table<'a> {
+    made: &'a Made,
+    store: &'a SeaweedFs,
+    keys: &'a Path,
+    cloudtrail: CloudTrail,
+    witness: Witness,
+    text: String,
+    missed: Vec<String>,
+}
+
+impl Table<'_> {
+    fn validate(&self) -> Result<Ran> {
+        let Made { evidence, plan, .. } = self.made;
+        self.cloudtrail.validate(self.store, &evidence.trail_arn(), REGION, (plan.start, evidence.end))
+    }
+
+    fn verify(&self, more: &[&str]) -> Result<Ran> {
+        self.made.verify(self.store, self.keys, more)
+    }
+
+    /// What all say of the bucket as it is now; `verify` has to find something, with these names in it.
+    fn row<S: AsRef<str>>(&mut self, what: &str, names: &[S], more: &[&str]) -> Result<()> {
+        let verified = self.verify(more)?;
+        let unnamed = names.iter().map(AsRef::as_ref).find(|name| !verified.stdout.contains(name));
+        if verified.status.code() != Some(1) || unnamed.is_some() {
+            self.missed.push(format!("{what}: {unnamed:?} in {verified:?}"));
+        }
+        self.write(what, &verified)
+    }
+
+    fn write(&mut self, what: &str, verified: &Ran) -> Result<()> {
+        let (said, found, seen) =
+            (said(&self.validate()?)?, found(verified)?, self.witness.says(self.store)?);
+        Ok(writeln!(self.text, "| {what} | {said} | {found} | {seen} |")?)
+    }
+}
+
 #[test]
 fn the_table_says_who_notices_what() -> Result<()> {
     let store = SeaweedFs::shared()?;
-    let made = Made::new(plan(store.bucket("matrix")?))?;
+    let made = Made::new(store.bucket("matrix")?)?;
     let files = tempfile::tempdir()?;
     let (keys, cursor) = (files.path().join("keys.pem"), files.path().join("cursor"));
-    // The second key of digests is the thief's.
-    let collector = made.sample.collector.public_key().to_pem();
-    std::fs::write(&keys, collector + &made.sample.digests[0].public_key().to_pem())?;
-    let cloudtrail = made.cloudtrail()?;
-    let range = (made.plan.start, made.sample.end());
-    let validate = || cloudtrail.validate(store, &made.sample.arn(), "eu-central-1", range);
-
-    objects::upload(store, &made.plan.bucket, &made.objects)?;
     let cursor = cursor.to_str().context("a path that is no text")?;
-    let untouched = made.verify(store, &keys, &["--cursor", cursor])?;
+    fs::write(&keys, made.evidence.key_file())?;
+    objects::upload(store, made.bucket(), &made.objects)?;
+    let witness = Witness::new(store, made.bucket())?;
+    let seen = witness.at("seen.json").display().to_string();
+    let text = "| what is done | `aws cloudtrail validate-logs` | `sidetrail verify` | `sidetrail witness` |\n\
+                |---|---|---|---|\n";
+    let (text, missed, cloudtrail) = (text.to_owned(), Vec::new(), made.cloudtrail()?);
+    let mut table = Table { made: &made, store, keys: &keys, cloudtrail, witness, text, missed };
+    let untouched = table.verify(&["--cursor", cursor])?;
     ensure!(found(&untouched)? == "0", "untouched: {untouched:?}");
-    let untouched = validate()?;
+    let untouched = table.validate()?;
     ensure!(said(&untouched)? == "0", "untouched: {untouched:?}");
 
-    let mut table = String::from(
-        "| what is done | `aws cloudtrail validate-logs` | `sidetrail verify` |\n|---|---|---|\n",
-    );
-    let mut missed = Vec::new();
     let mut before = made.objects.clone();
     for (what, edit) in EDITS {
         let mut after = made.objects.clone();
         let names = edit(&made, &mut after).with_context(|| (*what).to_owned())?;
         ensure!(after != made.objects, "{what}: nothing was changed");
-        objects::change(store, &made.plan.bucket, &before, &after)?;
-        let verified = made.verify(store, &keys, &[])?;
-        if verified.status.code() != Some(1)
-            || names.iter().any(|name| !verified.stdout.contains(name.as_str()))
-        {
-            missed.push(format!("{what}: {names:?} in {verified:?}"));
-        }
-        writeln!(table, "| {what} | {} | {} |", said(&validate()?)?, found(&verified)?)?;
+        objects::change(store, made.bucket(), &before, &after)?;
+        table.row(what, &names, &[])?;
         before = after;
     }
     // The last edit again.
     let early = ["--settle", "9000h"];
-    let unseen = made.verify(store, &keys, &early)?;
+    let unseen = table.verify(&early)?;
     ensure!(found(&unseen)? == "0", "a bucket that was set back in time: {unseen:?}");
-    let seen = made.verify(store, &keys, &[early[0], early[1], "--cursor", cursor])?;
-    if seen.status.code() != Some(1) || !seen.stdout.contains(&made.digests[5]) {
-        missed.push(format!("{EARLY}: {seen:?}"));
-    }
-    writeln!(table, "| {EARLY} | {} | {} |", said(&validate()?)?, found(&seen)?)?;
+    table.row(EARLY, &[&made.digests[5]], &[early[0], early[1], "--cursor", cursor])?;
+    table.row(WITNESSED, &["/Sidetrail-Log/"], &[early[0], early[1], "--witness", &seen])?;
 
-    objects::change(store, &made.plan.bucket, &before, &made.objects)?;
-    let untouched = made.verify(store, &keys, &[])?;
+    let rewritten = made.rewritten()?;
+    objects::change(store, made.bucket(), &before, &rewritten)?;
+    let unseen = table.verify(&[])?;
+    ensure!(found(&unseen)? == "0", "history as its keys have it: {unseen:?}");
+    table.write(REWRITTEN, &unseen)?;
+    table.row(REWRITTEN_SEEN, &["/Sidetrail-Log/"], &[early[0], early[1], "--witness", &seen])?;
+
+    objects::change(store, made.bucket(), &rewritten, &made.objects)?;
+    let untouched = table.verify(&[early[0], early[1], "--witness", &seen])?;
     ensure!(found(&untouched)? == "0", "untouched, again: {untouched:?}");
-    ensure!(missed.is_empty(), "{} of {} not found and named: {missed:#?}", missed.len(), EDITS.len() + 1);
-    ensure!(DOCUMENT.contains(&table), "the table of crates/archive/README.md has to be:\n\n{table}");
-    println!("{} edits, each found and named", EDITS.len() + 1);
+    let (count, Table { text, missed, .. }) = (EDITS.len() + 3, table);
+    ensure!(missed.is_empty(), "{} of {count} not found and named: {missed:#?}", missed.len());
+    ensure!(DOCUMENT.contains(&text), "the table of crates/archive/README.md has to be:\n\n{text}");
+    println!("{count} edits, each found and named");
     Ok(())
 }
 
@@ -412,9 +615,8 @@ fn the_table_says_who_notices_what() -> Result<()> {
 fn what_the_digest_writer_writes_is_valid() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let store = Store::open(&directory.path().display().to_string(), &|_| None)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let plan = evidence::Plan::default();
-    let made = runtime.block_on(evidence::make(&store, &plan))?;
+    let made = runtime()?.block_on(evidence::make(&store, &plan))?;
     let files = tempfile::tempdir()?;
     let verify = |keys: &str, more: &[&str]| {
         let path = files.path().join("keys.pem");
