@@ -2,7 +2,7 @@
 //!
 //! What [`LogWriter`] writes is exactly one gzip member (header time 0, OS 255) around the records joined by `,` and
 //! nothing else: the hash over the content depends on the records alone. The stored bytes are the same for the same
-//! records and the same build; a later zlib may find other matches, so across builds compare contents.
+//! records and the same build; a later compressor may find other matches, so across builds compare contents.
 //! [`read_records`] reads any log file, CloudTrail's own included.
 
 use std::io::{self, BufRead, BufReader, Read, Write};

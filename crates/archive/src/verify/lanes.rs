@@ -257,7 +257,7 @@ fn load<S: Simd>(simd: S, data: &[&[u8]; HALF], at: usize) -> [u32x8<S>; 8] {
 
 #[cfg(test)]
 mod tests {
-    use fearless_simd::dispatch;
+    use fearless_simd::{Level, dispatch};
     use proptest::prelude::*;
 
     use super::*;

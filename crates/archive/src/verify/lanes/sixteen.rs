@@ -68,6 +68,7 @@ fn load(data: &[&[u8]; WIDTH], at: usize) -> [__m512i; 16] {
     let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
     let high = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
     let mut rows: [__m512i; 16] = array::from_fn(|lane| {
+        // There is a block. Were there none, its hash would be no file's.
         let block = data[lane][at..].first_chunk::<BLOCK>().unwrap_or(&[0; BLOCK]);
         _mm512_shuffle_epi8(_mm512_loadu_si512(block), big_endian)
     });
