@@ -119,17 +119,28 @@ fn locked_digests_cannot_be_deleted() -> Result<()> {
     let mut generate = std::process::Command::new(tools::binary("sidetrail")?);
     generate.args(["keys", "generate", "--digest", "-o"]).arg(&key);
     tools::run(generate)?.success()?;
-    let mut collector =
-        Collector::new(directory.path(), Settings::default())?.with_store(store, bucket)?.with_trail(LOCK);
+    let mut collector = Collector::new(directory.path(), Settings::default())?.with_store(store, bucket)?;
     collector.set_more(format!("digest: {{ key: '{}', cadence: 1m, settle: 0s }}\n", key.display()));
+    let digests =
+        |collector: &Collector| archive::objects(collector, |key| key.contains("/CloudTrail-Digest/"));
+    // As if it had died between the digest and its lock.
+    collector.start()?;
+    wait_for("a digest", DIGESTS, || Ok((!digests(&collector)?.is_empty()).then_some(())))?;
+    collector.kill()?;
+    let first = digests(&collector)?.into_keys().next().context("a digest")?;
+    let mut collector = collector.with_trail(LOCK);
     collector.start()?;
     send(&collector)?;
-    let digests = || {
-        let found = archive::objects(&collector, |key| key.contains("/CloudTrail-Digest/"))?;
-        Ok((found.len() > 1).then_some(found))
-    };
-    let digests = wait_for("two digests", DIGESTS, digests)?;
-    let first = digests.keys().next().context("a digest")?.clone();
+    wait_for("two locked digests", DIGESTS, || {
+        let digests = digests(&collector)?;
+        let is_locked = |key: &String| -> Result<bool> {
+            let asked = store.aws(["s3api", "get-object-retention", "--bucket", bucket, "--key", key])?;
+            Ok(tools::run(asked)?.status.success())
+        };
+        let locked = digests.keys().map(is_locked).collect::<Result<Vec<_>>>()?;
+        Ok((locked.len() > 1 && locked.iter().all(|is_locked| *is_locked)).then_some(()))
+    })?;
+    // Well before the next period ends.
     collector.stop()?;
 
     let versions = json(store, &["s3api", "list-object-versions", "--bucket", bucket])?;

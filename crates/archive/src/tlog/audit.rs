@@ -13,6 +13,7 @@ use std::thread;
 use super::checkpoint::Checkpoint;
 use super::locate::Locator;
 use super::merkle::{Head, perfect_root};
+use super::note::VerifierKey;
 use super::prove::Prover;
 use super::range::Range;
 use super::stored::Stored;
@@ -199,7 +200,7 @@ impl<'a> Audit<'a> {
             }
         }
         let object = TreeObject::Checkpoint(digest.end);
-        match self.checkpoint(object, tree) {
+        match self.checkpoint(object, std::slice::from_ref(&tree.key)) {
             Ok(head) if head == tree.head() => {}
             Ok(_) => {
                 let detail = format!("it is not of the tree that {digest} states");
@@ -212,36 +213,47 @@ impl<'a> Audit<'a> {
         faults
     }
 
-    /// The newest checkpoint has what the newest digest but one states.
+    /// The newest checkpoint has at least what the newest digest states of which there is a checkpoint: a writer that ended
+    /// before it signed one did not come to this one either. Those of the newest digest may be on their way.
     fn latest(&self) -> Option<Fault> {
-        let [.., before, newest] = self.states else { return None };
+        let [before @ .., _] = self.states else { return None };
+        let has_checkpoint = |state: &&Stated| {
+            let object = TreeObject::Checkpoint(state.digest.end);
+            self.checkpoint(object, std::slice::from_ref(&state.tree.key)).is_ok()
+        };
+        let before = before.iter().rev().find(has_checkpoint)?;
+        // Digests may name several keys: each writer has its own.
+        let reaches = |state: &&Stated| state.tree.size >= before.tree.size;
+        let reached: Vec<&Stated> = self.states.iter().rev().take_while(reaches).collect();
+        let mut keys: Vec<VerifierKey> = Vec::new();
+        for Stated { tree, .. } in &reached {
+            if !keys.contains(&tree.key) {
+                keys.push(tree.key.clone());
+            }
+        }
         let object = TreeObject::Latest;
         let key = self.stored.place().key(object);
-        let head = match self.checkpoint(object, &newest.tree) {
+        let head = match self.checkpoint(object, &keys) {
             Ok(head) => head,
-            // The newest digest may name another key than the one before.
-            Err(_) => match self.checkpoint(object, &before.tree) {
-                Ok(head) => head,
-                Err(fault) => return Some(fault),
-            },
+            Err(fault) => return Some(fault),
         };
         if head.size < before.tree.size {
             let detail =
                 format!("it has {} leaves, {} states {}", head.size, before.digest, before.tree.size);
             return Some(fault(&key, Wrong::RolledBack { seen: before.tree.size, size: head.size }, detail));
         }
-        let known = [before, newest].into_iter().find(|state| state.tree.size == head.size);
+        let known = reached.iter().find(|state| state.tree.size == head.size);
         known.filter(|state| state.tree.root_hash != head.root).map(|state| {
             let detail = format!("it is not of the tree that {} states", state.digest);
             fault(&key, Wrong::Modified, detail)
         })
     }
 
-    fn checkpoint(&self, object: TreeObject, tree: &Tree) -> Result<Head, Fault> {
+    fn checkpoint(&self, object: TreeObject, keys: &[VerifierKey]) -> Result<Head, Fault> {
         let key = self.stored.place().key(object);
         let note = self.stored.checkpoint(object);
         let note = note.map_err(|error| fault(&key, unreadable(&error), chain(&error)))?;
-        let opened = Checkpoint::open(&note, std::slice::from_ref(&tree.key));
+        let opened = Checkpoint::open(&note, keys);
         opened.map(|checkpoint| checkpoint.head).map_err(|error| fault(&key, Wrong::Modified, chain(&error)))
     }
 
@@ -330,7 +342,8 @@ impl<'a> Audit<'a> {
         let newest = self.states.last()?;
         let key = self.stored.place().key(TreeObject::Latest);
         // The newest checkpoint, or else what the newest digest states.
-        let head = self.checkpoint(TreeObject::Latest, &newest.tree).unwrap_or_else(|_| newest.tree.head());
+        let keys = std::slice::from_ref(&newest.tree.key);
+        let head = self.checkpoint(TreeObject::Latest, keys).unwrap_or_else(|_| newest.tree.head());
         let head = if head.size < newest.tree.size { newest.tree.head() } else { head };
         if head.size < seen.size {
             let detail = format!("the log has {} leaves, and a witness saw {}", head.size, seen.size);

@@ -148,14 +148,38 @@ impl<'a> Publisher<'a> {
                 self.tree_after(digest, &mut done).await?;
             }
         }
-        let note = Checkpoint::sign(&self.origin, stated.head(), self.signer)?;
-        // The digest may name another key than ours, if another writer made it: its checkpoint is that one's to sign.
-        if stated.key.public_key() == self.signer.public_key() && stated.origin == self.origin {
-            let object = TreeObject::Checkpoint(Second::of(digest.end));
+        let object = TreeObject::Checkpoint(Second::of(digest.end));
+        // The digest may name another key than ours, if another writer made it: its checkpoint is that one's to sign, and
+        // the newest one of the log by a key that no digest names would be believed by nobody.
+        let note = if stated.key.public_key() == self.signer.public_key() && stated.origin == self.origin {
+            let note = Checkpoint::sign(&self.origin, stated.head(), self.signer)?;
             self.store(object, note.to_string().into_bytes(), &mut done).await?;
+            Some(note)
+        } else {
+            self.signed_by(object, stated).await?
+        };
+        if let Some(note) = note {
+            self.latest(stated.head(), &note).await?;
         }
-        self.latest(stated.head(), &note).await?;
         Ok(done)
+    }
+
+    /// The checkpoint that another writer signed, if it did before it ended.
+    async fn signed_by(
+        &self,
+        object: TreeObject,
+        stated: &digest::Tree,
+    ) -> Result<Option<Note>, PublishError> {
+        let bytes = match self.store.get(&self.place.key(object).to_string(), MAX_NOTE).await {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_not_found() || error.is_too_large() => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let is_its = |note: &Note| {
+            let opened = Checkpoint::open(note, std::slice::from_ref(&stated.key));
+            opened.is_ok_and(|checkpoint| checkpoint.head == stated.head())
+        };
+        Ok(Note::parse(&bytes).ok().filter(is_its))
     }
 
     /// Stores an object that never changes.

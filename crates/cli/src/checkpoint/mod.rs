@@ -108,37 +108,37 @@ fn log(bucket: &dyn Bucket, place: &TreePlace) -> Result<Shown> {
     let note = stored.checkpoint(TreeObject::Latest).context("could not read its checkpoint")?;
     let checkpoint: Checkpoint = note.text.parse()?;
     let Head { size, root } = checkpoint.head;
-    let tree = newest_tree(bucket, place)?;
-    let (key, problem) = match tree {
-        None => (None, Some("no digest says whose key it is to be signed with".to_owned())),
-        Some(tree) => match Checkpoint::open(&note, std::slice::from_ref(&tree.key)) {
-            Err(error) => {
-                (None, Some(format!("it is not signed by the key that the newest digest names: {error}")))
-            }
-            Ok(_) if size < tree.size => {
-                (Some(tree.key), Some(format!("it has {size} leaves, and the newest digest {}", tree.size)))
-            }
-            Ok(_) if size == tree.size && root != tree.root_hash => {
-                (Some(tree.key), Some("its root hash is not that of the newest digest".to_owned()))
-            }
-            Ok(_) => (Some(tree.key), None),
-        },
+    let trees = newest_trees(bucket, place)?;
+    let opens = |tree: &&Tree| Checkpoint::open(&note, std::slice::from_ref(&tree.key)).is_ok();
+    let key = trees.iter().find(opens).map(|tree| tree.key.clone());
+    let problem = match trees.first() {
+        None => Some("no digest says whose key it is to be signed with".to_owned()),
+        Some(_) if key.is_none() => Some("no key that the newest digests name signed it".to_owned()),
+        Some(tree) if size < tree.size => {
+            Some(format!("it has {size} leaves, and the newest digest {}", tree.size))
+        }
+        Some(tree) if size == tree.size && root != tree.root_hash => {
+            Some("its root hash is not that of the newest digest".to_owned())
+        }
+        Some(_) => None,
     };
     Ok(Shown { origin: checkpoint.origin, size, root_hash: root.to_string(), key, problem })
 }
 
-/// What the newest digest of the trail that has a tree says of it.
-fn newest_tree(bucket: &dyn Bucket, place: &TreePlace) -> Result<Option<Tree>> {
+/// What the two newest digests of the trail that have a tree say of it: each writer of digests has a key of its own.
+fn newest_trees(bucket: &dyn Bucket, place: &TreePlace) -> Result<Vec<Tree>> {
+    let mut trees = Vec::new();
     let mut locator = Locator::new(bucket);
     let keys = locator.keys(&place.home, &place.region)?;
     let own = |key: &&DigestKey| key.trail == place.trail && !key.backfill;
     for key in keys.iter().rev().filter(own).take(MAX_BACK) {
         let digest = locator.digest(key)?;
-        if let Some(tree) = digest.statement.as_ref().and_then(|statement| statement.tree.clone()) {
-            return Ok(Some(tree));
+        trees.extend(digest.statement.as_ref().and_then(|statement| statement.tree.clone()));
+        if trees.len() == 2 {
+            break;
         }
     }
-    Ok(None)
+    Ok(trees)
 }
 
 fn prove(arguments: &ProveConsistency) -> Result<Exit> {

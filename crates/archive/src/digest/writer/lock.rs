@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Digest, Digester, Retention};
+use crate::key::DigestKey;
 use crate::store::{Lock, StoreError};
 
 /// The most objects that could not be locked and are tried again.
@@ -21,11 +22,20 @@ impl Digester {
         }
     }
 
+    /// Has a digest locked that was found: its writer may have died before that. So whoever goes on from a digest has
+    /// seen to its lock.
+    pub(super) fn lock_found(&mut self, object: &DigestKey, end: Timestamp) {
+        let is_wanted = self.settings.retention.is_some() && self.store.has_protection();
+        if is_wanted && self.unlocked.len() < MAX_UNLOCKED {
+            self.unlocked.push((object.to_string(), end));
+        }
+    }
+
     /// Locks what is not locked yet. A digest without a lock is a digest still: this stops nothing.
     pub(super) async fn lock_again(&mut self) {
         let Some(retention) = self.settings.retention else { return };
         for (key, end) in std::mem::take(&mut self.unlocked) {
-            if let Err(error) = self.store.lock(&key, retention.from(end)).await {
+            if let Err(error) = self.put_off_one(&key, retention.from(end)).await {
                 self.warn(format!("a digest could not be locked: {error}"));
                 self.unlocked.push((key, end));
             }

@@ -75,6 +75,7 @@ impl Digester {
                 self.warn(format!("the digest {object} is not the one that was signed"));
             }
             let digest = opened.digest;
+            self.lock_found(&object, digest.end);
             let Some(statement) = digest.statement else { break };
             if let Some(heads) = statement.heads {
                 snapshot = Some(heads);

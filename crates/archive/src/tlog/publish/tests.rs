@@ -236,6 +236,31 @@ async fn the_newest_checkpoint_does_not_go_back() {
     bench.check();
 }
 
+/// Two writers take over each other's digests, and die before checkpoints are signed: nothing is there that no digest's key
+/// signed, and an audit finds nothing in it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn writers_with_keys_of_their_own_share_a_log() {
+    let mut bench = Bench::new();
+    let mut other = Ed25519Signer::generate().unwrap();
+    for dies in [false, true, true, false, false] {
+        let growth = bench.digest(&[3]).await;
+        if !dies {
+            bench.publish(Some(growth)).await;
+        }
+        std::mem::swap(&mut bench.signer, &mut other);
+        bench.publish(None).await;
+        assert_eq!(audited(&bench, true, None), [""; 0], "{dies}");
+    }
+    // The newest checkpoint may not go behind those that were signed.
+    let log = bench.directory.path().join(Bench::place().to_string());
+    let first = fs::read_dir(log.join("checkpoints/2026/01/15")).unwrap().next().unwrap().unwrap().path();
+    fs::copy(first, log.join("checkpoint")).unwrap();
+    assert_eq!(audited(&bench, false, None), ["RolledBack { seen: 12, size: 3 } checkpoint"]);
+    std::mem::swap(&mut bench.signer, &mut other);
+    bench.publish(None).await;
+    assert_eq!(audited(&bench, false, None), [""; 0]);
+}
+
 /// What an audit says of the log, in short.
 fn audited(bench: &Bench, records: bool, seen: Option<Head>) -> Vec<String> {
     let bucket = Directory::new(bench.directory.path()).unwrap();
