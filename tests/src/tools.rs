@@ -44,13 +44,19 @@ pub fn run(mut command: Command) -> Result<Ran> {
     Ok(Ran { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr), name })
 }
 
+/// Where binaries are that are to be run in place of those beside the test: static ones, say, as they are published.
+pub const BINARIES: &str = "SIDETRAIL_BINARIES";
+
 /// A binary of this workspace, such as `sidetrail-collector`.
 ///
 /// # Errors
 ///
 /// When it has not been built.
 pub fn binary(name: &str) -> Result<PathBuf> {
-    built(&profile()?.join(name))
+    match std::env::var_os(BINARIES) {
+        Some(directory) => built(&Path::new(&directory).join(name)),
+        None => built(&profile()?.join(name)),
+    }
 }
 
 /// An example of this workspace, such as `orders`.

@@ -10,6 +10,7 @@ use sirocco::Format;
 use sirocco::inflate::Reader;
 
 use crate::log::ReadError;
+use crate::scan::split;
 
 /// Inflates a stored log file, exactly one gzip member of at most `limit` bytes of content, into `content`, which is
 /// emptied first.
@@ -56,6 +57,20 @@ pub fn each_record<'a, B>(
         (None, Ok(())) => Ok(ControlFlow::Continue(records.count)),
         (None, Err(error)) => Err(ReadError::Json(error)),
     }
+}
+
+/// Like [`each_record`] for content that is known to be a collector's, by its hash: it is split by brackets alone,
+/// and what is between them is not parsed.
+///
+/// # Errors
+/// If the content is not text, or does not have the shape of a log file as collectors write it.
+pub fn each_written_record<'a, B>(
+    content: &'a [u8],
+    each: impl FnMut(&'a str) -> ControlFlow<B>,
+) -> Result<ControlFlow<B, u64>, ReadError> {
+    let wrong = |what: &str| ReadError::Json(de::Error::custom(what));
+    let text = std::str::from_utf8(content).map_err(|_| wrong("it is not UTF-8"))?;
+    split(text, each).ok_or_else(|| wrong("its brackets are not those of a log file"))
 }
 
 /// Visits the object, then the array in it.

@@ -28,6 +28,7 @@ pub mod manifest;
 mod name;
 pub mod quarantine;
 pub mod receipt;
+mod scan;
 pub mod sign;
 pub mod source;
 #[cfg(feature = "store")]

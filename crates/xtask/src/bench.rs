@@ -1,13 +1,14 @@
 //! `cargo xtask bench NAME`: builds what the bench starts, then runs it. Both in release, or the figures are of no use.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
 use clap::ValueEnum;
 
-use crate::tools;
 use crate::workspace::{Workspace, run};
+use crate::{dist, tools};
 
 /// The benches of `tests/benches`, and of the server's and the injector's own.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -39,9 +40,9 @@ pub(crate) fn run_bench(workspace: &Workspace, name: Name, arguments: &[OsString
         }
         Name::Collector => {
             tools::install(workspace)?;
-            // By itself: built together with the tests it would have their features.
-            run(&mut workspace.cargo(["build", "--release", "--package", "sidetrail-collector", "--bins"]))?;
-            "collector"
+            let binaries = published(workspace, "sidetrail-collector")?;
+            let mut bench = bench_of(workspace, "sidetrail-tests", "collector");
+            return run(bench.args(arguments).env("SIDETRAIL_BINARIES", binaries));
         }
         Name::Injector => {
             // Of its own package: it needs nothing of what the others are built with.
@@ -54,6 +55,23 @@ pub(crate) fn run_bench(workspace: &Workspace, name: Name, arguments: &[OsString
         }
     };
     run(bench_of(workspace, "sidetrail-tests", bench).args(arguments))
+}
+
+/// Builds a package as it is published, static where this machine can do that, and says where that is. By itself: built
+/// together with the tests it would have their features.
+fn published(workspace: &Workspace, package: &str) -> Result<PathBuf> {
+    let mut build = workspace.cargo(["build", "--release", "--package", package, "--bins"]);
+    match dist::host_target()? {
+        Some(target) => {
+            run(build.args(["--target", target]))?;
+            Ok(workspace.target.join(target).join("release"))
+        }
+        None => {
+            eprintln!("no target for static binaries is installed: this is not what is published");
+            run(&mut build)?;
+            Ok(workspace.target.join("release"))
+        }
+    }
 }
 
 fn bench_of(workspace: &Workspace, package: &str, bench: &str) -> Command {

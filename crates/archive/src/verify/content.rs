@@ -13,9 +13,9 @@ use super::cursor::Token;
 use super::lanes::{self, BLOCK, MAX_PADDING, States, Vectors, WIDTH, padding};
 use super::queue::Queue;
 use super::report::{Kind, short};
-use super::scan::Counter;
 use crate::causes::chain;
 use crate::hash::{Hasher, Sha256};
+use crate::scan::Counter;
 
 /// Where content is inflated, hashed and counted, a piece at a time: 32 KiB of it are what was before. Whole blocks, so that
 /// what is left of one is always at the end of a file. A thread has one such buffer for each file in hand, and all of them

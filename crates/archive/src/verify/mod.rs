@@ -53,7 +53,6 @@ mod protection;
 mod queue;
 mod receipts;
 mod report;
-mod scan;
 mod sources;
 #[cfg(test)]
 mod tests;

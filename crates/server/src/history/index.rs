@@ -5,7 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 
 use sidetrail_archive::causes::chain;
-use sidetrail_archive::content::{each_record, inflate};
+use sidetrail_archive::content::{each_written_record, inflate};
 
 use super::catalog::Cache;
 use super::event::{Class, Event};
@@ -82,7 +82,7 @@ impl Batch {
                 region: place.region.as_str().to_owned(),
                 class,
             });
-            let shown = each_record(&content, |record| {
+            let shown = each_written_record(&content, |record| {
                 let event = Event::read(record);
                 let key = event.key(delivered);
                 let class = event.class();

@@ -104,10 +104,7 @@ fn targets(dist: &Dist) -> Result<Vec<String>> {
     if !dist.targets.is_empty() {
         return Ok(dist.targets.clone());
     }
-    let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
-    let libraries = Path::new(sysroot.trim()).join("lib/rustlib");
-    let installed: Vec<_> =
-        TARGETS.into_iter().filter(|target| libraries.join(target).is_dir()).map(str::to_owned).collect();
+    let installed: Vec<_> = installed()?.into_iter().map(str::to_owned).collect();
     ensure!(
         !installed.is_empty(),
         "no target for static binaries is installed: `rustup target add {}`; with `--target \
@@ -115,6 +112,21 @@ fn targets(dist: &Dist) -> Result<Vec<String>> {
         TARGETS.join(" ")
     );
     Ok(installed)
+}
+
+/// The targets for static binaries that this toolchain has.
+fn installed() -> Result<Vec<&'static str>> {
+    let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let libraries = Path::new(sysroot.trim()).join("lib/rustlib");
+    Ok(TARGETS.into_iter().filter(|target| libraries.join(target).is_dir()).collect())
+}
+
+/// The one whose binaries run here, if it is installed and there is a C compiler for it.
+pub(crate) fn host_target() -> Result<Option<&'static str>> {
+    let has_compiler =
+        Command::new("musl-gcc").arg("--version").output().is_ok_and(|ran| ran.status.success());
+    let runs = |target: &&str| has_compiler && target.starts_with(std::env::consts::ARCH);
+    Ok(installed()?.into_iter().find(runs))
 }
 
 fn build(

@@ -135,13 +135,25 @@ impl Builder {
                 *place += 1;
             }
         }
-        let mut sorted: Vec<u32> = (0..).take(self.terms.len()).collect();
-        sorted.sort_unstable_by_key(|number| self.terms.term(*number));
+        // Most terms differ early: with what they begin with at hand, few have to be looked up to be compared.
+        let begin = |number| (beginning(self.terms.term(number)), number);
+        let mut sorted: Vec<(u64, u32)> = (0..).take(self.terms.len()).map(begin).collect();
+        sorted.sort_unstable_by(|one, other| {
+            one.0.cmp(&other.0).then_with(|| self.terms.term(one.1).cmp(self.terms.term(other.1)))
+        });
         let mut dictionary = DictionaryWriter::default();
-        for number in sorted {
+        for (_, number) in sorted {
             let (start, end) = (starts[number as usize] as usize, starts[number as usize + 1] as usize);
             dictionary.push(&mut self.writer, self.terms.term(number), &ordinals[start..end])?;
         }
         dictionary.finish(&mut self.writer)
     }
+}
+
+/// The first bytes of a term, so that terms are in the order of these wherever these differ.
+fn beginning(term: &[u8]) -> u64 {
+    let mut first = [0; 8];
+    let length = term.len().min(first.len());
+    first[..length].copy_from_slice(&term[..length]);
+    u64::from_be_bytes(first)
 }

@@ -2,6 +2,7 @@
 
 use std::hash::BuildHasher;
 
+use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 /// Terms in one piece of memory, and their numbers.
@@ -19,15 +20,17 @@ impl Interner {
     pub(super) fn number(&mut self, term: &[u8]) -> u32 {
         let hash = self.hasher.hash_one(term);
         let (bytes, ends, hasher) = (&self.bytes, &self.ends, &self.hasher);
-        if let Some(number) = self.numbers.find(hash, |number| get(bytes, ends, *number) == term) {
-            return *number;
-        }
+        let is_it = |number: &u32| get(bytes, ends, *number) == term;
+        let place = match self.numbers.entry(hash, is_it, |number| hasher.hash_one(get(bytes, ends, *number)))
+        {
+            Entry::Occupied(found) => return *found.get(),
+            Entry::Vacant(place) => place,
+        };
         // A segment is finished long before there are so many terms, or bytes of them.
         let number = u32::try_from(self.ends.len()).unwrap_or(u32::MAX);
+        place.insert(number);
         self.bytes.extend_from_slice(term);
         self.ends.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
-        let (bytes, ends) = (&self.bytes, &self.ends);
-        self.numbers.insert_unique(hash, number, |number| hasher.hash_one(get(bytes, ends, *number)));
         number
     }
 

@@ -48,7 +48,7 @@ use super::event::Class;
 use super::key::Key;
 
 /// Written into each segment; another one is not read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The most bytes of a tail.
 const MAX_TAIL: u64 = 4 << 10;
 
