@@ -92,6 +92,12 @@ impl<'a> Term<'a> {
         Self { field, value: Cow::Borrowed(prefix.as_bytes()) }
     }
 
+    /// Whether it is one that next to no other event has.
+    #[must_use]
+    pub fn is_rare(&self) -> bool {
+        matches!(self.field, Field::EventId | Field::RequestId)
+    }
+
     /// As indexed.
     pub fn write(&self, bytes: &mut Vec<u8>) {
         bytes.push(self.field as u8);

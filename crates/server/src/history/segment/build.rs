@@ -68,7 +68,8 @@ impl Builder {
         event.terms(&mut |term| {
             bytes.clear();
             term.write(bytes);
-            let number = terms.number(bytes);
+            // Of these most would be looked for in vain, in a table that they make too large for a processor's cache.
+            let number = if term.is_rare() { terms.next(bytes) } else { terms.number(bytes) };
             if !numbers[start..].contains(&number) {
                 numbers.push(number);
             }
@@ -142,9 +143,23 @@ impl Builder {
             one.0.cmp(&other.0).then_with(|| self.terms.term(one.1).cmp(self.terms.term(other.1)))
         });
         let mut dictionary = DictionaryWriter::default();
-        for (_, number) in sorted {
-            let (start, end) = (starts[number as usize] as usize, starts[number as usize + 1] as usize);
-            dictionary.push(&mut self.writer, self.terms.term(number), &ordinals[start..end])?;
+        let mut all = Vec::new();
+        for same in sorted
+            .chunk_by(|one, other| one.0 == other.0 && self.terms.term(one.1) == self.terms.term(other.1))
+        {
+            let term = self.terms.term(same[0].1);
+            let of = |number: u32| {
+                &ordinals[starts[number as usize] as usize..starts[number as usize + 1] as usize]
+            };
+            if let [(_, number)] = same {
+                dictionary.push(&mut self.writer, term, of(*number))?;
+            } else {
+                all.clear();
+                same.iter().for_each(|(_, number)| all.extend_from_slice(of(*number)));
+                all.sort_unstable();
+                all.dedup();
+                dictionary.push(&mut self.writer, term, &all)?;
+            }
         }
         dictionary.finish(&mut self.writer)
     }

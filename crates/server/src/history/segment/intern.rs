@@ -1,4 +1,4 @@
-//! Terms by number, while a segment is built: each is kept once.
+//! Terms by number, while a segment is built: each is kept once, but for those that are rarely there twice.
 
 use std::hash::BuildHasher;
 
@@ -29,6 +29,13 @@ impl Interner {
         // A segment is finished long before there are so many terms, or bytes of them.
         let number = u32::try_from(self.ends.len()).unwrap_or(u32::MAX);
         place.insert(number);
+        self.next(term)
+    }
+
+    /// The next number, for a term that hardly ever is there already: it is not looked for, and may have others.
+    pub(super) fn next(&mut self, term: &[u8]) -> u32 {
+        // As above.
+        let number = u32::try_from(self.ends.len()).unwrap_or(u32::MAX);
         self.bytes.extend_from_slice(term);
         self.ends.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
         number

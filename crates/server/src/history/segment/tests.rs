@@ -38,6 +38,15 @@ fn all(segment: &Segment) -> Vec<String> {
     records
 }
 
+fn found(segment: &Segment, term: &[u8]) -> Vec<u32> {
+    let mut cursor = Cursor::term(segment, term).unwrap();
+    let mut found = Vec::new();
+    while let Some(ordinal) = cursor.seek(segment, found.last().map_or(0, |last: &u32| last + 1)).unwrap() {
+        found.push(ordinal);
+    }
+    found
+}
+
 #[test]
 fn events_come_newest_first_and_to_the_byte() {
     let directory = tempfile::tempdir().unwrap();
@@ -56,6 +65,22 @@ fn events_come_newest_first_and_to_the_byte() {
     assert!(segment.event(2000).is_err() && segment.memory() < 20_000);
 }
 
+/// An `eventID` is the caller's to choose: two events may have the same, and one may have it as `requestID` and
+/// `sharedEventID`.
+#[test]
+fn events_may_share_what_is_mostly_their_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let same = |at: u32| {
+        let time = Seconds(at).timestamp();
+        format!(r#"{{"eventTime":"{time}","eventID":"e","requestID":"r","sharedEventID":"r"}}"#)
+    };
+    let records = [same(3), same(1), record(2, "A"), same(4)];
+    let segment = build(&directory.path().join("a"), &records, source("manifest"));
+    for (term, expected) in [(&b"\x01e"[..], &[0, 1, 3][..]), (b"\x0fr", &[0, 1, 3]), (b"\x01e-2-A", &[2])] {
+        assert_eq!(found(&segment, term), expected);
+    }
+}
+
 #[test]
 fn merged_segments_are_as_if_built_at_once() {
     let directory = tempfile::tempdir().unwrap();
@@ -71,17 +96,7 @@ fn merged_segments_are_as_if_built_at_once() {
     assert_eq!(all(&merged), all(&whole));
     assert_eq!(merged.files(), [one, other]);
     for term in [&b"\x02A"[..], b"\x02B", b"\x02C", b"\x10w3"] {
-        let walk = |segment: &Segment| {
-            let mut cursor = Cursor::term(segment, term).unwrap();
-            let mut found = Vec::new();
-            while let Some(ordinal) =
-                cursor.seek(segment, found.last().map_or(0, |last: &u32| last + 1)).unwrap()
-            {
-                found.push(ordinal);
-            }
-            found
-        };
-        assert_eq!(walk(&merged), walk(&whole));
+        assert_eq!(found(&merged, term), found(&whole, term));
     }
     let from_second = (0..merged.count()).filter(|at| merged.event(*at).unwrap().1 == other.id).count();
     assert_eq!(from_second, 700);
