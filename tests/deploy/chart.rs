@@ -128,6 +128,8 @@ fn values_that_cannot_work_are_refused_by_name() -> Result<()> {
         ("gateway.enabled=true", "injector.collector.volumes"),
         ("gateway.tls.allowedPeers={spiffe://example.org/ns/*/sa/*}", "allowedPeers"),
         ("gatewey.enabled=true", "gatewey"),
+        ("server.control.tls.certManager=true", "name"),
+        ("server.control.workloads[0].namespace=Prod", "namespace"),
     ] {
         match render(None, &["--set-string", value]).or_else(|_| render(None, &["--set", value])) {
             Ok(_) => bail!("{value} was taken"),
@@ -170,6 +172,43 @@ fn the_configurations_are_those_of_our_binaries() -> Result<()> {
         }
     }
     ensure!(checked >= 11, "only {checked} configurations");
+    Ok(())
+}
+
+/// Where collectors in pods have a server, they have something to show it, and the server is allowed to ask about that.
+#[test]
+fn collectors_of_pods_can_join_the_server() -> Result<()> {
+    let rendered = documents(&render(Some("ha"), &[])?)?;
+    let one = |kind: &str, name: &str| {
+        let mut all = rendered.iter().filter(|it| it["kind"] == kind && it["metadata"]["name"] == name);
+        all.next().with_context(|| format!("no {kind} {name}"))
+    };
+    let role = one("ClusterRole", "sidetrail-server")?;
+    let rules = serde_json::json!([{ "apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"],
+        "verbs": ["create"] }]);
+    ensure!(role["rules"] == rules, "{role}");
+    ensure!(one("ClusterRoleBinding", "sidetrail-server")?["roleRef"]["name"] == "sidetrail-server");
+    let configuration = |name: &str, file: &str| -> Result<Value> {
+        let text = one("ConfigMap", name)?["data"][file].as_str().context("no text")?.to_owned();
+        Ok(documents(&text)?.remove(0))
+    };
+    let server = configuration("sidetrail-server", "server.yaml")?;
+    let injector = configuration("sidetrail-injector", "injector.yaml")?;
+    let audience = &server["control"]["kubernetes"]["audience"];
+    ensure!(*audience == "sidetrail" && *audience == injector["collector"]["token_audience"], "{server}");
+    ensure!(server["control"]["tls"]["certificate"] == "/run/control-tls/tls.crt", "{server}");
+    let control = &injector["collector"]["config"]["control"];
+    ensure!(control["server"] == "https://sidetrail-server.sidetrail.svc:8422", "{control}");
+    let pod = &one("Deployment", "sidetrail-server")?["spec"]["template"]["spec"];
+    ensure!(pod["automountServiceAccountToken"] == true, "{pod}");
+
+    let more = ["--set", "injector.collector.tokenAudience=null"];
+    let error = render(Some("ha"), &more).err().context("collectors have nothing to join with")?;
+    ensure!(format!("{error:#}").contains("injector.collector.tokenAudience"), "{error:#}");
+    let none = documents(&render(None, &[])?)?;
+    ensure!(
+        !none.iter().any(|it| it["metadata"]["name"] == "sidetrail-server" && it["kind"] == "ClusterRole")
+    );
     Ok(())
 }
 

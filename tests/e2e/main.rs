@@ -28,3 +28,4 @@ mod tamper;
 mod tls;
 mod trails;
 mod witness;
+mod workloads;

@@ -33,6 +33,7 @@ pub mod fuzz;
 pub mod guarded;
 pub mod http;
 pub mod kms;
+pub mod kubernetes;
 mod load;
 pub mod objects;
 pub mod process;

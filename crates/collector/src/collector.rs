@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::TlsError;
 use crate::config::{Config, ConfigError, Workload};
 use crate::control::{self, AssignmentError, Assignments, Link, Orders, Reporter, merged};
 use crate::digests::{DigestError, Digests};
@@ -23,7 +24,7 @@ use crate::health::{self, Health};
 use crate::identity::{self, IdentityError};
 use crate::intake::{Completion, Intake};
 use crate::ledger::SharedLedger;
-use crate::listen::{Gate, SocketFile, TlsError, bind_socket};
+use crate::listen::{Gate, SocketFile, bind_socket};
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
 use crate::reload::{self, ReloadError};

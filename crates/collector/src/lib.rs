@@ -42,9 +42,9 @@ pub use environment::{Environment, System};
 pub use gateway::testing;
 pub use identity::IdentityError;
 pub use ledger::MAX_SOURCES;
-pub use listen::TlsError;
 pub use reload::{ReloadError, Watch};
 pub use sidetrail_archive::causes::chain;
+pub use sidetrail_wire::listen::TlsError;
 
 /// Events in one batch from a sender.
 pub const MAX_BATCH_EVENTS: usize = 2048;

@@ -31,6 +31,8 @@ pub const SPOOL_DIRECTORY: &str = "/var/lib/sidetrail";
 pub const TOKEN_VOLUME: &str = "sidetrail-token";
 /// Where it is in the collector's container.
 pub const TOKEN_DIRECTORY: &str = "/var/run/secrets/sidetrail.dev";
+/// The token in there.
+pub const TOKEN_FILE: &str = "token";
 /// Name of the port of the collector's probes and metrics.
 pub const PORT_NAME: &str = "sidetrail-http";
 /// The collector's binary in its image: what exec probes start.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sidetrail_archive::key::{Account, Region};
+use sidetrail_wire::listen::TlsError;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -28,6 +29,9 @@ pub enum StartError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The files that collectors are shown.
+    #[error("control.tls cannot be used")]
+    Tls(#[from] TlsError),
     /// The store is not one that the state can be in.
     #[error("the state cannot be kept: {0}")]
     Store(String),
@@ -79,7 +83,8 @@ impl Server {
         }
         let keys = Keys::read(&config, &env)?;
         let signers = config.digest.as_ref().map(|it| digest::read_keys(it, &env)).transpose()?;
-        let tokens = config.control.as_ref().map(|it| control::read_tokens(it, &env)).transpose()?;
+        let joins = config.control.as_ref().map(|it| control::Joins::read(it, &env)).transpose()?;
+        let shown = config.control.as_ref().map(control::Shown::read).transpose()?.flatten();
         let listener = bind(config.listen.api).await?;
         let control_listener = match &config.control {
             Some(control) => Some(bind(control.listen).await?),
@@ -128,8 +133,8 @@ impl Server {
                 .map_err(StartError::Thread)?;
         }
         let control = control_listener.as_ref().and_then(address);
-        if let (Some(listener), Some(tokens)) = (control_listener, tokens) {
-            tokio::spawn(control::serve(listener, Arc::clone(&context), tokens, closing.clone()));
+        if let (Some(listener), Some(joins)) = (control_listener, joins) {
+            tokio::spawn(control::serve(listener, Arc::clone(&context), joins, shown, closing.clone()));
         }
         let router = protocol::router(Arc::clone(&context));
         let serving = tokio::spawn(serve(listener, router, closing.clone()));

@@ -29,7 +29,16 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 pub struct Address {
     text: String,
     target: Target,
-    tls: Option<ClientTls>,
+    tls: Option<Files>,
+}
+
+/// What a connection over TLS is made with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Files {
+    ca: PathBuf,
+    id: Option<String>,
+    /// Certificate and key; a client that has none says who it is in another way.
+    client: Option<(PathBuf, PathBuf)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +60,15 @@ pub struct ClientTls {
     pub key: PathBuf,
     /// SPIFFE id that the collector must have, e.g. `spiffe://example.org/collector`. Without one its certificate must
     /// be for the host of the address.
+    pub id: Option<String>,
+}
+
+/// What a client needs for TLS that says who it is in another way, as by a token. The file is read anew for each connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerTls {
+    /// PEM file of the authorities that may vouch for the other end.
+    pub ca: PathBuf,
+    /// SPIFFE id that it must have. Without one its certificate must be for the host of the address.
     pub id: Option<String>,
 }
 
@@ -137,6 +155,20 @@ impl Address {
 
     /// The same with what it needs for TLS, if it needs that. The files are read when a connection is made.
     pub fn with_tls(self, tls: Option<ClientTls>) -> Result<Self, InvalidAddress> {
+        self.with_files(tls.map(|ClientTls { ca, certificate, key, id }| Files {
+            ca,
+            id,
+            client: Some((certificate, key)),
+        }))
+    }
+
+    /// The same with who the other end must be, and no certificate to show it.
+    pub fn with_server_tls(self, tls: ServerTls) -> Result<Self, InvalidAddress> {
+        let ServerTls { ca, id } = tls;
+        self.with_files(Some(Files { ca, id, client: None }))
+    }
+
+    fn with_files(self, tls: Option<Files>) -> Result<Self, InvalidAddress> {
         match (&self.target, tls) {
             (Target::Tls(_), _) if !cfg!(feature = "tls") => Err(InvalidAddress::NoTls(self.text)),
             (Target::Tls(_), None) => Err(InvalidAddress::NoFiles(self.text)),

@@ -10,11 +10,14 @@
 //! JSON stays text. Where there are many, [`EventRef`] reads them where they lie.
 //!
 //! With the feature `connect` the module `connect` reaches a collector by its address, and with `tls` those that want
-//! to know who comes.
+//! to know who comes. `peer` says who may come by their certificates, and with `listen` there is the other end of that.
 
 #[cfg(feature = "connect")]
 pub mod connect;
 mod convert;
+#[cfg(feature = "listen")]
+pub mod listen;
+pub mod peer;
 #[cfg(feature = "tls")]
 pub mod pem;
 mod read;

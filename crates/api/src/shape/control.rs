@@ -49,6 +49,9 @@ pub struct Collector {
     pub region: String,
     /// The name of its host.
     pub host: String,
+    /// The pod that it runs in, where Kubernetes vouches for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Workload>,
     /// Its build.
     pub version: String,
     /// Whether it is in touch.
@@ -61,6 +64,23 @@ pub struct Collector {
     pub seen: Timestamp,
     /// How it was then.
     pub state: CollectorState,
+}
+
+/// A pod, as Kubernetes knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Workload {
+    /// Its namespace.
+    pub namespace: String,
+    /// The ServiceAccount that it runs as.
+    pub service_account: String,
+    /// Its name.
+    pub pod: String,
+    /// Its uid: names come again.
+    pub uid: String,
+    /// The node that it runs on, where the cluster tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
 }
 
 /// What a collector says of itself.

@@ -20,7 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub use audit::{AuditEvent, PutAuditEventsInput, PutAuditEventsOutput, ResultEntry, ResultErrorEntry};
 pub use control::{
     COLLECTORS_PATH, Collector, CollectorState, CollectorTrail, CollectorsInput, CollectorsOutput,
-    SilentSource, Standing, WHO_AM_I_PATH, WhoAmIInput, WhoAmIOutput,
+    SilentSource, Standing, WHO_AM_I_PATH, WhoAmIInput, WhoAmIOutput, Workload,
 };
 pub use key::{ListPublicKeysInput, ListPublicKeysOutput, PublicKey};
 pub use lookup::{LookupAttribute, LookupEvent, LookupEventsInput, LookupEventsOutput, LookupResource};

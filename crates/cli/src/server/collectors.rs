@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use sidetrail_api::shape::{Collector, CollectorTrail, Standing};
+use sidetrail_api::shape::{Collector, CollectorTrail, Standing, Workload};
 
 use crate::print::{count, printable};
 
@@ -15,7 +15,7 @@ pub(super) fn is_wrong(collector: &Collector) -> bool {
         || alive && state.trails.iter().any(|trail| !trail.failing.is_empty())
 }
 
-/// A line, and one for each thing that is wrong.
+/// A line, one for the pod if there is one, and one for each thing that is wrong.
 pub(super) fn text(collector: &Collector) -> String {
     let state = &collector.state;
     let standing = match collector.standing {
@@ -37,6 +37,9 @@ pub(super) fn text(collector: &Collector) -> String {
     let mut wrong = |line: String| {
         let _ = writeln!(text, "           {}", printable(&line));
     };
+    if let Some(Workload { namespace, service_account, pod, .. }) = &collector.workload {
+        wrong(format!("pod {namespace}/{pod}, service account {service_account}"));
+    }
     if collector.standing != Standing::Connected {
         wrong(format!("last seen {}, collector {}", collector.seen, collector.id));
     }
@@ -89,6 +92,13 @@ mod tests {
             account: "123456789012".to_owned(),
             region: "eu-central-1".to_owned(),
             host: "orders-7\u{1b}".to_owned(),
+            workload: Some(Workload {
+                namespace: "prod".to_owned(),
+                service_account: "orders".to_owned(),
+                pod: "orders-7".to_owned(),
+                uid: "0f1e".to_owned(),
+                node: None,
+            }),
             version: "0.1.0".to_owned(),
             standing,
             started: Timestamp::UNIX_EPOCH,
@@ -128,6 +138,7 @@ mod tests {
             "connected",
             r"orders-7\u{1b}",
             "42/min",
+            "pod prod/orders-7, service account orders",
             " 50 %",
             "default: 3 queued, 2 s behind",
             "orders.example.com pod-3 went without a goodbye",

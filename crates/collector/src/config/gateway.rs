@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bytesize::ByteSize;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sidetrail_wire::connect::{Address, ClientTls};
+use sidetrail_wire::connect::{Address, ClientTls, InvalidAddress};
 
 use super::{ConfigError, range, wrong};
 
@@ -81,7 +81,19 @@ pub(super) fn address(
         key: key.clone(),
         id: id.clone(),
     });
-    match Address::parse(text).and_then(|address| address.with_tls(tls)) {
+    private(field, switch, text, Address::parse(text).and_then(|address| address.with_tls(tls)), plaintext)
+}
+
+/// The address at `field`, unless what is sent to it can be read on the way and `plaintext`, which is the key `switch`, does
+/// not say that it may.
+pub(super) fn private(
+    field: &str,
+    switch: &str,
+    text: &str,
+    address: Result<Address, InvalidAddress>,
+    plaintext: bool,
+) -> Result<Address, ConfigError> {
+    match address {
         Ok(address) if plaintext || address.is_private() => Ok(address),
         Ok(_) => wrong(
             field,

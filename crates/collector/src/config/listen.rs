@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use sidetrail_wire::peer::PeerPattern;
 
-use super::peer::PeerPattern;
 use super::{ConfigError, range, wrong};
 
 /// The longest path a Unix socket can have on Linux, without its terminating zero.

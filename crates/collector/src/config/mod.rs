@@ -5,7 +5,6 @@ mod digest;
 mod gateway;
 mod lint;
 mod listen;
-mod peer;
 mod protection;
 mod selectors;
 mod trail;
@@ -20,14 +19,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sidetrail_archive::key::{Account, Region};
 
-pub use control::Control;
+pub use control::{Control, ControlTls};
 pub use digest::DigestConfig;
 pub use gateway::{Forwarders, Gateway, GatewayTls};
 pub use listen::{Limits, Listen, SocketMode, SocketPeers, Tls};
-pub use peer::{InvalidPattern, Names, PeerPattern, is_spiffe_id};
 pub(crate) use protection::is_encryption;
 pub use protection::{Encryption, EncryptionKind, LockMode, ObjectLock};
 pub use selectors::SelectorsConfig;
+pub use sidetrail_wire::peer::{InvalidPattern, Names, PeerPattern, is_spiffe_id};
 pub use trail::{Rotate, TrailConfig};
 pub use workload::Workload;
 
@@ -373,6 +372,26 @@ trails: [{ name: default, destination: s3://audit/logs }]
             ("region: eu-west-1", "region: r\nworkload: { pod: '' }", "workload cannot be used"),
             ("region: eu-west-1", "region: r\nworkload: { port: a }", "port"),
             ("region: eu-west-1", "region: r\nend_after_senders: 1ms", "end_after_senders is 1ms"),
+            (
+                "region: eu-west-1",
+                "region: r\ncontrol: { server: 'http://127.0.0.1:1', token_file: /a, join_token: /b }",
+                "control.token_file cannot be beside join_token",
+            ),
+            (
+                "region: eu-west-1",
+                "region: r\ncontrol: { server: 'https://s:1', tls: { ca: /a, key: /b } }",
+                "control.tls has one of certificate and key",
+            ),
+            (
+                "region: eu-west-1",
+                "region: r\ncontrol: { server: 'https://s:1', token_file: /a }",
+                "control.server \"https://s:1\" needs a CA",
+            ),
+            (
+                "region: eu-west-1",
+                "region: r\ncontrol: { server: 'http://s:1', token_file: /a }",
+                "control.server \"http://s:1\" is not on this machine",
+            ),
             ("s3://audit/logs", "gateway", "trails[0].destination is gateway, and there is none"),
             (
                 "region: eu-west-1",

@@ -31,7 +31,7 @@ const OPEN: Duration = Duration::from_secs(10);
 const INTERVAL: std::ops::RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(300);
 /// Messages that wait to be sent.
 const MAX_WAITING: usize = 8;
-/// Bytes of a join token's file.
+/// Bytes of a token's file.
 const MAX_TOKEN: usize = 4096;
 
 /// The link of a running collector.
@@ -55,14 +55,16 @@ enum LinkError {
     Connect(#[from] ConnectError),
     #[error("the server says: {}", .0.message())]
     Status(#[from] Status),
-    #[error("cannot read the join token {}", path.display())]
+    #[error("cannot read the token {}", path.display())]
     Token { path: PathBuf, source: std::io::Error },
-    #[error("the join token is not one: letters and digits in one line of at most {MAX_TOKEN} bytes")]
+    #[error("the token is not one: letters and digits in one line of at most {MAX_TOKEN} bytes")]
     TokenForm,
     #[error("the server did not answer in {} s", OPEN.as_secs())]
     Time,
     #[error("the server ended the stream")]
     Ended,
+    #[error("the server wants to see a new token")]
+    Rejoin,
 }
 
 impl Link {
@@ -79,7 +81,7 @@ impl Link {
         let (copier, copies) = Copier::new(end.clone());
         let link = Self {
             address: control.address()?,
-            token: control.join_token.clone(),
+            token: control.token().cloned(),
             hello,
             reporter: Arc::clone(&reporter),
             environment,
@@ -95,20 +97,24 @@ impl Link {
     pub(crate) async fn run(mut self) {
         let mut failures = 0_u32;
         loop {
-            let (error, was_open) = self.attend().await;
+            let (error, welcomed) = self.attend().await;
             self.copies.wanted.store(false, Ordering::Relaxed);
             while self.copies.frames.try_recv().is_ok() {}
             if self.end.is_cancelled() {
                 return;
             }
-            failures = if was_open { 1 } else { failures.saturating_add(1) };
+            failures = if welcomed { 1 } else { failures.saturating_add(1) };
             let wait = self.backoff(failures);
-            tracing::warn!(
-                server = self.address.as_str(),
-                error = %crate::chain(&error),
-                again_in_ms = wait.as_millis(),
-                "no server; the collector goes by what it was told last"
-            );
+            let server = self.address.as_str();
+            match error {
+                LinkError::Rejoin => tracing::debug!(server, "to the server again, with a token that is new"),
+                error => tracing::warn!(
+                    server,
+                    error = %crate::chain(&error),
+                    again_in_ms = wait.as_millis(),
+                    "no server; the collector goes by what it was told last"
+                ),
+            }
             if self.end.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
                 return;
             }
@@ -123,7 +129,7 @@ impl Link {
         doubled / 2 + doubled.mul_f64(f64::from(byte[0]) / 510.0)
     }
 
-    /// One stream, to its end, and whether it was ever open.
+    /// One stream, to its end, and whether the server ever welcomed it.
     async fn attend(&mut self) -> (LinkError, bool) {
         let end = self.end.clone();
         let opened = match end.run_until_cancelled(tokio::time::timeout(OPEN, self.open())).await {
@@ -133,7 +139,7 @@ impl Link {
             Some(Ok(Ok(opened))) => opened,
         };
         let (requests, mut answers) = opened;
-        let mut interval = None;
+        let (mut interval, mut welcomed) = (None, false);
         loop {
             let tick = async {
                 match &mut interval {
@@ -150,11 +156,11 @@ impl Link {
                     drop(requests);
                     // It closes the stream when it has read that.
                     let _ = tokio::time::timeout(OPEN, answers.message()).await;
-                    return (LinkError::Ended, true);
+                    return (LinkError::Ended, welcomed);
                 }
                 answer = answers.message() => match answer {
-                    Err(status) => return (status.into(), true),
-                    Ok(None) => return (LinkError::Ended, true),
+                    Err(status) => return (status.into(), welcomed),
+                    Ok(None) => return (LinkError::Ended, welcomed),
                     Ok(Some(answer)) => {
                         match answer.message {
                             Some(attend_response::Message::Welcome(welcome)) => {
@@ -164,11 +170,13 @@ impl Link {
                                 let mut ticks = tokio::time::interval(every);
                                 ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
                                 interval = Some(ticks);
+                                welcomed = true;
                                 self.copies.wanted.store(true, Ordering::Relaxed);
                             }
                             Some(attend_response::Message::Assignment(assignment)) => {
                                 self.come.send_replace(Some(assignment));
                             }
+                            Some(attend_response::Message::Rejoin(_)) => return (LinkError::Rejoin, welcomed),
                             None => {}
                         }
                         continue;
@@ -184,7 +192,7 @@ impl Link {
                             attend_request::Message::Applied(applied)
                         }
                         (Ok(()), None) => continue,
-                        (Err(_), _) => return (LinkError::Ended, true),
+                        (Err(_), _) => return (LinkError::Ended, welcomed),
                     }
                 }
                 Some(records) = self.copies.frames.recv() => {
@@ -201,8 +209,8 @@ impl Link {
             let sent = requests.send(AttendRequest { message: Some(message) });
             match tokio::time::timeout(OPEN, sent).await {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) => return (LinkError::Ended, true),
-                Err(_) => return (LinkError::Time, true),
+                Ok(Err(_)) => return (LinkError::Ended, welcomed),
+                Err(_) => return (LinkError::Time, welcomed),
             }
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sidetrail_archive::key::Id;
 use sidetrail_spool::Committer;
-use sidetrail_wire::control::v1::{Hello, Source, Status, TrailStatus};
+use sidetrail_wire::control::v1::{Hello, Source, Status, TrailStatus, Workload};
 
 use crate::config::Config;
 use crate::intake::Intake;
@@ -78,6 +78,19 @@ pub(crate) fn hello(config: &Config, collector: Id, started_unix_ms: i64, revisi
         started_unix_ms,
         takes_trails: config.control.as_ref().is_some_and(|control| control.trails),
         revision,
+        workload: config.workload.clone().map(workload),
+    }
+}
+
+fn workload(configured: crate::config::Workload) -> Workload {
+    let crate::config::Workload { namespace, pod, service_account, uid, node } = configured;
+    let text = Option::unwrap_or_default;
+    Workload {
+        namespace: text(namespace),
+        pod: text(pod),
+        uid: text(uid),
+        service_account: text(service_account),
+        node: text(node),
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use sidetrail_wire::listen::{self, Clients, Terms as TlsTerms, Tls, TlsError};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -14,8 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::{Connection, Io, Link, Peer, Terms};
 use super::places::{Full, Origin, Place, Places};
 use super::quiet;
-use super::tls::{self, Tls, TlsError};
-use crate::config::{Listen, Names};
+use crate::config::{self, Listen, Names};
 use crate::metrics::{ConnectionMetrics, Transport};
 
 /// Connections that wait for the server to look at them.
@@ -52,7 +52,7 @@ impl Gate {
 
     /// Reads the files of a configuration.
     pub(crate) fn check(listen: &Listen) -> Result<Checked, TlsError> {
-        let tls = listen.tls.as_ref().map(|tls| Tls::load(tls, unix_s())).transpose()?;
+        let tls = listen.tls.as_ref().map(|tls| Tls::load(&terms(tls), unix_s())).transpose()?;
         Ok(Checked(Rules { listen: listen.clone(), tls }))
     }
 
@@ -165,7 +165,7 @@ impl Gate {
                 if quiet::allows() {
                     tracing::info!(%address, %error, "connection refused: the handshake failed");
                 }
-                if tls::is_refusal(&error) {
+                if listen::is_refusal(&error) {
                     self.metrics.refused().not_allowed();
                 } else {
                     self.metrics.refused().handshake();
@@ -175,7 +175,7 @@ impl Gate {
         };
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         // The verifier has seen both, or there would be no connection.
-        let (names, expires_unix_s) = tls::identity(certificate?)?;
+        let (names, expires_unix_s) = listen::identity(certificate?)?;
         let name = rules.admitted(&names)?.to_owned();
         let left = Duration::from_secs(u64::try_from(expires_unix_s.saturating_sub(unix_s())).unwrap_or(0));
         let peer = Peer::Certificate { name, names, address };
@@ -215,7 +215,7 @@ impl Gate {
 
 impl Rules {
     fn admitted<'a>(&self, names: &'a Names) -> Option<&'a str> {
-        tls::admitted(&self.listen.tls.as_ref()?.allowed_peers, names)
+        listen::admitted(&self.listen.tls.as_ref()?.allowed_peers, names)
     }
 
     fn admit(&self, peer: &Peer) -> bool {
@@ -225,6 +225,19 @@ impl Rules {
             Peer::Certificate { names, .. } => self.admitted(names).is_some(),
         }
     }
+}
+
+/// Both sides show certificates.
+fn terms(tls: &config::Tls) -> TlsTerms {
+    let config::Tls { certificate, key, client_ca, allowed_peers } = tls.clone();
+    let refused = |names: &Names| {
+        if quiet::allows() {
+            let Names { spiffe, dns } = names;
+            tracing::warn!(spiffe, ?dns, "peer is not in listen.tls.allowed_peers");
+        }
+    };
+    let clients = Clients { ca: client_ca, allowed: allowed_peers, anonymous: false, refused };
+    TlsTerms { certificate, key, clients: Some(clients), http1: false }
 }
 
 /// The next connection, `None` at the end.

@@ -10,9 +10,7 @@ mod connection;
 mod places;
 mod quiet;
 mod socket;
-mod tls;
 
 pub(crate) use accept::Gate;
 pub(crate) use connection::Link;
 pub(crate) use socket::{SocketFile, bind_socket};
-pub use tls::TlsError;

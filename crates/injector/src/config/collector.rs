@@ -38,7 +38,8 @@ pub struct CollectorConfig {
     /// What events may take up on the node's disk until they are shipped. The volume gets 128 MiB more.
     #[serde(default = "default_spool_size")]
     pub spool_size: String,
-    /// Audience of the ServiceAccount token by which a collector proves to the server who it is. Null: no token.
+    /// Audience of the ServiceAccount token by which a collector proves to the server who it is, where `config.control` names
+    /// one and no other way. Null: no token.
     #[serde(default = "default_audience")]
     pub token_audience: Option<String>,
     /// `prometheus.io/…` annotations on pods that have none.
@@ -151,6 +152,15 @@ impl CollectorConfig {
     pub fn trails(&self) -> impl Iterator<Item = &str> {
         let trails = self.config.get("trails").and_then(Value::as_array);
         trails.into_iter().flatten().filter_map(|trail| trail.get("name").and_then(Value::as_str))
+    }
+
+    /// The audience of the token that its collectors need: where there is a server, and nothing else to show it.
+    #[must_use]
+    pub fn audience(&self) -> Option<&str> {
+        let control = self.config.get("control")?.as_object()?;
+        let certificate = control.get("tls").and_then(|tls| tls.get("certificate"));
+        let other = [control.get("join_token"), certificate].into_iter().flatten().any(|it| !it.is_null());
+        self.token_audience.as_deref().filter(|_| !other)
     }
 
     pub(super) fn problems(&self) -> Vec<ConfigError> {

@@ -173,7 +173,7 @@ impl Sidecar<'_> {
         let collector = &self.config.collector;
         let mut mounts =
             vec![mount(SOCKET_VOLUME, SOCKET_DIRECTORY, false), mount(SPOOL_VOLUME, SPOOL_DIRECTORY, false)];
-        mounts.extend(collector.token_audience.iter().map(|_| mount(TOKEN_VOLUME, TOKEN_DIRECTORY, true)));
+        mounts.extend(collector.audience().iter().map(|_| mount(TOKEN_VOLUME, TOKEN_DIRECTORY, true)));
         mounts.extend(plain(&collector.volume_mounts));
         mounts
     }

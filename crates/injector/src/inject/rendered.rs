@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::Mode;
 use crate::config::Config;
-use crate::names::{SOCKET, SPOOL_DIRECTORY};
+use crate::names::{SOCKET, SPOOL_DIRECTORY, TOKEN_DIRECTORY, TOKEN_FILE};
 use crate::options::Options;
 
 /// What the kubelet gives a pod where it says nothing, in seconds.
@@ -29,6 +29,11 @@ pub fn render(config: &Config, options: &Options, spec: &PodSpec, mode: Mode, po
             _ => value.clone(),
         };
         map.insert(escaped(key), escape(value));
+    }
+    if config.collector.audience().is_some()
+        && let Some(Value::Object(control)) = map.get_mut("control")
+    {
+        control.entry("token_file").or_insert_with(|| format!("{TOKEN_DIRECTORY}/{TOKEN_FILE}").into());
     }
     let group = spec.security_context.as_ref().and_then(|context| context.fs_group);
     // Without a group that all of them have, the mode has to let everybody in: everybody who has the volume, which is
@@ -92,6 +97,32 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_a_server_shows_it_the_token_of_the_pod() {
+        let rendered = |control: &str, more: &str| -> Value {
+            let yaml = format!(
+                "collector: {{ image: c, {more} config: {{ account: '123456789012', region: r, {control} trails: [{{ name: a }}] }} }}"
+            );
+            let config: Config = serde_norway::from_str(&yaml).unwrap();
+            let options = Options::new(&config.collector);
+            let text = render(&config, &options, &PodSpec::default(), Mode::Native, None);
+            let rendered: Value = serde_json::from_str(&text).unwrap();
+            rendered["control"].clone()
+        };
+        let server = "server: 'https://sidetrail-server.sidetrail.svc:8422'";
+        let with_token = rendered(&format!("control: {{ {server}, tls: {{ ca: /ca }} }},"), "");
+        assert_eq!(with_token["token_file"], "/var/run/secrets/sidetrail.dev/token");
+        let own = rendered(&format!("control: {{ {server}, token_file: /own }},"), "");
+        assert_eq!(own["token_file"], "/own");
+        for control in ["join_token: /join", "tls: { ca: /ca, certificate: /c, key: /k }"] {
+            let other = rendered(&format!("control: {{ {server}, {control} }},"), "");
+            assert!(other.get("token_file").is_none(), "{other}");
+        }
+        let none = rendered(&format!("control: {{ {server} }},"), "token_audience: null,");
+        assert!(none.get("token_file").is_none(), "{none}");
+        assert!(rendered("", "").is_null());
+    }
 
     #[test]
     fn what_the_kubelet_would_fill_in_is_escaped() {

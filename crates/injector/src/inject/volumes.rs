@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use crate::config::Config;
-use crate::names::{SOCKET_VOLUME, SPOOL_VOLUME, TOKEN_VOLUME};
+use crate::names::{SOCKET_VOLUME, SPOOL_VOLUME, TOKEN_FILE, TOKEN_VOLUME};
 use crate::options::Options;
 use crate::patch::{Add, append};
 
@@ -64,7 +64,7 @@ fn wanted(options: &Options, config: &Config) -> Vec<Volume> {
         empty(SOCKET_VOLUME, Some("Memory"), SOCKET_SIZE.to_owned()),
         empty(SPOOL_VOLUME, None, (options.spool + HEADROOM).to_string()),
     ];
-    volumes.extend(config.collector.token_audience.as_ref().map(|audience| token(audience)));
+    volumes.extend(config.collector.audience().map(token));
     volumes.extend(config.collector.volumes.iter().map(|volume| volume.0.clone()));
     volumes
 }
@@ -73,7 +73,7 @@ fn token(audience: &str) -> Volume {
     let token = ServiceAccountTokenProjection {
         audience: Some(audience.to_owned()),
         expiration_seconds: Some(TOKEN_SECONDS),
-        path: "token".to_owned(),
+        path: TOKEN_FILE.to_owned(),
     };
     let source = VolumeProjection { service_account_token: Some(token), ..VolumeProjection::default() };
     let projected = ProjectedVolumeSource { default_mode: None, sources: Some(vec![source]) };

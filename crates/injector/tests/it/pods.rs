@@ -18,6 +18,7 @@ collector:
   config:
     account: '123456789012'
     region: eu-central-1
+    control: { server: 'https://sidetrail-server.sidetrail.svc:8422', tls: { ca: /run/sidetrail-tls/ca.crt } }
     trails: [{ name: default, destination: s3://audit/prod }, { name: refunds, destination: s3://audit-refunds }]
 ";
 

@@ -161,7 +161,9 @@ async fn pods_that_are_not_audited_are_found_and_told_of() {
     api.forget();
     eventually(|| api.calls("GET /api/v1/pods") >= 5 && pods.all().is_some()).await;
     api.put("/api/v1/namespaces/shop", label("disabled"));
-    eventually(|| look.namespaces.known("shop").unwrap().labels["sidetrail.dev/inject"] == "disabled").await;
+    // It may not be known at all for a moment: it is read anew.
+    let known = || look.namespaces.known("shop");
+    eventually(|| known().is_some_and(|known| known.labels["sidetrail.dev/inject"] == "disabled")).await;
     look.look(now).await;
     assert_eq!(found(&board.read()), []);
 }

@@ -5,6 +5,7 @@ mod audit_events;
 mod control;
 mod digest;
 mod history;
+mod kubernetes;
 mod limits;
 
 use std::collections::BTreeMap;
@@ -19,9 +20,10 @@ use sidetrail_archive::key::{Account, OrgId, Region};
 
 pub use access::{AccessKey, Role, SecretSource};
 pub use audit_events::AuditEventsConfig;
-pub use control::{ControlConfig, JoinToken};
+pub use control::{ControlConfig, ControlTls, JoinCertificates, JoinToken};
 pub use digest::DigestConfig;
 pub use history::History;
+pub use kubernetes::{Kubernetes, Workloads};
 pub use limits::{Limits, RateLimit, Throttling};
 
 /// Regions of one server.

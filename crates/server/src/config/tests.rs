@@ -99,3 +99,70 @@ fn a_secret_is_read_where_it_is_and_not_told() {
         SecretSource { file: Some(path), env: None }.read("at", &|_| None).unwrap().is("0123456789abcdef")
     );
 }
+
+#[test]
+fn who_may_join_is_checked() {
+    let control = |members: &str| {
+        let text = format!("{MINIMAL}control: {{ listen: '0.0.0.0:8422', {members} }}\n");
+        match serde_norway::from_str::<Config>(&text) {
+            Ok(config) => config.problems().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+            Err(error) => error.to_string(),
+        }
+    };
+    let pods = "kubernetes: { workloads: [{ namespace: 'team-*', account: '111122223333' }] }";
+    let tls = "tls: { certificate: /c, key: /k }";
+    assert_eq!(control(&format!("{tls}, {pods}")), "");
+    assert_eq!(control(&format!("unencrypted_beyond_loopback: true, {pods}")), "");
+    let by_certificate = "tls: { certificate: /c, key: /k, client_ca: /ca }, \
+                          join_certificates: [{ peers: ['spiffe://example.org/ns/*'], account: '111122223333' }]";
+    assert_eq!(control(by_certificate), "");
+    let entry = |members: &str| {
+        format!("{tls}, kubernetes: {{ workloads: [{{ {members}, account: '111122223333' }}] }}")
+    };
+    for (members, says) in [
+        (
+            pods.to_owned(),
+            "control.listen 0.0.0.0:8422 is not a loopback address, and tokens would not be encrypted",
+        ),
+        (tls.to_owned(), "control needs join_tokens, join_certificates or kubernetes"),
+        (
+            by_certificate.replace(", client_ca: /ca", ""),
+            "control.join_certificates and control.tls.client_ca",
+        ),
+        (by_certificate.replace("spiffe://example.org/ns/*", "spiffe://*"), "spiffe"),
+        (format!("{tls}, kubernetes: {{ workloads: [] }}"), "control.kubernetes.workloads has 0 entries"),
+        (entry("namespace: ''"), "control.kubernetes.workloads[0].namespace is neither"),
+        (entry("namespace: 'a*b'"), "control.kubernetes.workloads[0].namespace is neither"),
+        (
+            entry("namespace: a, service_account: A"),
+            "control.kubernetes.workloads[0].service_account is neither",
+        ),
+        (entry("namespace: a, region: x-1"), "control.kubernetes.workloads[0].region is none of regions"),
+        (
+            format!("{tls}, {}", pods.replace("workloads", "audience: 'a b', workloads")),
+            "control.kubernetes.audience must be",
+        ),
+        (
+            format!("{tls}, {}", pods.replace("workloads", "server: 'http://a', workloads")),
+            "control.kubernetes.server \"http://a\" must begin with https://",
+        ),
+    ] {
+        let problems = control(&members);
+        assert!(problems.contains(says), "{members}: {problems}");
+    }
+}
+
+#[test]
+fn patterns_of_workloads_are_names_or_starts() {
+    let workloads = |namespace: &str, service_account: &str| -> Workloads {
+        let text = format!(
+            "{{ namespace: '{namespace}', service_account: '{service_account}', account: '111122223333' }}"
+        );
+        serde_norway::from_str(&text).unwrap()
+    };
+    assert!(workloads("*", "*").are("prod", "orders"));
+    assert!(workloads("team-*", "orders").are("team-a", "orders"));
+    assert!(!workloads("team-*", "orders").are("team", "orders"));
+    assert!(!workloads("prod", "*").are("production", "orders"));
+    assert!(!workloads("prod", "orders").are("prod", "orders-2"));
+}

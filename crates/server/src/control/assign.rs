@@ -7,11 +7,12 @@ use crate::Context;
 use crate::refusal::Refusal;
 use crate::state::StoredTrail;
 
-/// As it is now.
+/// As it is now; of `only` these trails, where not all are meant.
 pub(super) async fn assignment(
     context: &Context,
     account: &str,
     region: &str,
+    only: Option<&[String]>,
 ) -> Result<Assignment, Refusal> {
     let own = context.trails(account).await?;
     let organization = context.config.organization.as_ref().filter(|it| it.has(account));
@@ -25,6 +26,9 @@ pub(super) async fn assignment(
     let id = organization.map(|it| it.id.to_string());
     let mut trails: Vec<Trail> = Vec::new();
     for stored in own.trails.iter().chain(of_all).filter(|it| it.logging.on && it.is_in(region)) {
+        if only.is_some_and(|only| !only.contains(&stored.name)) {
+            continue;
+        }
         // Names of other regions' and of the organization's trails may be the same as the account's own: those come first.
         if trails.iter().any(|trail| trail.name == stored.name) {
             tracing::warn!(account, region, trail = stored.name, "a second trail of this name is not filled");

@@ -1,26 +1,28 @@
 //! Keeping in touch with collectors: what they tell is kept and shown, and which trails they fill is told to them.
 //!
+//! `accept` lets connections in, `join` says whose they are, by tokens, certificates, or `review`, which asks Kubernetes.
 //! `service` has the streams, `assign` says which trails a collector fills, `register` knows the collectors: those of this
 //! server's streams in memory, and all others from the bucket.
 
+mod accept;
 mod assign;
+mod join;
 mod register;
+mod review;
 mod service;
 
 use std::sync::Arc;
 
-use sidetrail_api::sigv4::Secret;
-use sidetrail_archive::key::{Account, Region};
 use sidetrail_wire::control::v1::control_server::ControlServer;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use accept::Shown;
+pub(crate) use join::Joins;
 pub(crate) use register::Register;
 use service::Service;
 
 use crate::Context;
-use crate::config::{ConfigError, ControlConfig};
 
 /// Bytes of a message from a collector: live copies of a few of the largest records.
 const MAX_MESSAGE: usize = 4 << 20;
@@ -30,34 +32,15 @@ const MAX_HEADERS: u32 = 16 << 10;
 /// Streams that a peer opens and takes back, waiting to be seen.
 const MAX_RESETS: usize = 16;
 
-/// What lets collectors join.
-#[derive(Debug)]
-pub(crate) struct Token {
-    secret: Secret,
-    account: Account,
-    region: Option<Region>,
-}
-
-/// Reads the join tokens.
-pub(crate) fn read_tokens(
-    config: &ControlConfig,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Vec<Token>, ConfigError> {
-    let tokens = config.join_tokens.iter().enumerate().map(|(index, token)| {
-        let secret = token.token.read(&format!("control.join_tokens[{index}].token"), env)?;
-        Ok(Token { secret, account: token.account.clone(), region: token.region.clone() })
-    });
-    tokens.collect()
-}
-
 /// Serves collectors until `closing`.
 pub(crate) async fn serve(
     listener: TcpListener,
     context: Arc<Context>,
-    tokens: Vec<Token>,
+    joins: Joins,
+    shown: Option<Arc<Shown>>,
     closing: CancellationToken,
 ) {
-    let service = ControlServer::new(Service::new(context, tokens, closing.clone()))
+    let service = ControlServer::new(Service::new(context, joins, closing.clone()))
         .max_decoding_message_size(MAX_MESSAGE);
     let served = tonic::transport::Server::builder()
         // One is all that a collector needs.
@@ -68,7 +51,10 @@ pub(crate) async fn serve(
         .http2_keepalive_interval(Some(service::KEEP_ALIVE))
         .http2_keepalive_timeout(Some(service::KEEP_ALIVE_TIMEOUT))
         .add_service(service)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), closing.cancelled_owned());
+        .serve_with_incoming_shutdown(
+            accept::connections(listener, shown, closing.clone()),
+            closing.cancelled_owned(),
+        );
     if let Err(error) = served.await {
         tracing::error!(error = %crate::chain(&error), "cannot serve collectors");
     }

@@ -15,10 +15,11 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use sidetrail_api::shape::{Collector, CollectorState, CollectorTrail, SilentSource, Standing};
+use sidetrail_api::shape::{Collector, CollectorState, CollectorTrail, SilentSource, Standing, Workload};
 use sidetrail_archive::key::Id;
 use sidetrail_archive::store::{Store, StoreError};
 use sidetrail_wire::control::v1::{Hello, Source, Status};
+use tonic::Status as Refusal;
 
 /// Collectors of an account that are shown.
 const MAX_COLLECTORS: usize = 10_000;
@@ -70,6 +71,49 @@ pub(crate) enum RegisterError {
     Read(#[from] StoreError),
 }
 
+/// A collector is not let in by an id.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum EnterError {
+    /// It is another's.
+    #[error(
+        "collector {id} is known as {known}, and this one comes as {comes}; whoever runs this server can remove what is \
+         known of it: {key}"
+    )]
+    Taken { id: String, known: String, comes: String, key: String },
+    /// The other is here.
+    #[error("collector {id} is in touch from another pod, {pod}")]
+    Here { id: String, pod: String },
+    /// Whose it is cannot be found out.
+    #[error("it cannot be found out whose id this is")]
+    Unknown(#[source] RegisterError),
+}
+
+impl EnterError {
+    /// What the collector is told.
+    pub(super) fn status(&self) -> Refusal {
+        match self {
+            Self::Taken { id, .. } => Refusal::permission_denied(format!(
+                "collector {id} has joined as somebody else before: see this server's log"
+            )),
+            Self::Here { .. } => {
+                Refusal::already_exists("a collector of this id is in touch from another pod")
+            }
+            Self::Unknown(_) => Refusal::unavailable("it cannot be found out now whose id this is"),
+        }
+    }
+}
+
+/// How a collector went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gone {
+    /// With a goodbye.
+    Ended,
+    /// Without one.
+    Silent,
+    /// It was asked to come again.
+    Rejoins,
+}
+
 impl Register {
     pub(crate) fn new(store: Arc<Store>) -> Self {
         Self { store, here: Mutex::default() }
@@ -84,21 +128,41 @@ impl Register {
         format!("{prefix}Sidetrail-State/{account}/collectors")
     }
 
-    /// A collector has come.
-    pub(super) async fn enter(self: &Arc<Self>, hello: &Hello, id: Id, stream: u64, now: Timestamp) -> Entry {
+    /// A collector has come, from this pod if Kubernetes says so. Where ids are bound, one that was a pod's is never again
+    /// that of who comes otherwise, or of another ServiceAccount's pod, nor the other way round.
+    pub(super) async fn enter(
+        self: &Arc<Self>,
+        hello: &Hello,
+        id: Id,
+        stream: u64,
+        now: Timestamp,
+        workload: Option<Workload>,
+        ids_are_bound: bool,
+    ) -> Result<Entry, EnterError> {
         let (account, id) = (hello.account_id.clone(), id.to_string());
+        let key = (account.clone(), id.clone());
         let known = match self.read(&account, &id).await {
             Ok(known) => known,
+            Err(error) if ids_are_bound => return Err(EnterError::Unknown(error)),
             Err(error) => {
                 tracing::warn!(error = %crate::chain(&error), "not known when a collector first came");
                 None
             }
         };
+        if let Some(known) = known.as_ref().filter(|_| ids_are_bound) {
+            let (known, comes) = (owner(known.workload.as_ref()), owner(workload.as_ref()));
+            if known != comes {
+                let key = format!("{}/{id}.json", self.home(&account));
+                return Err(EnterError::Taken { id, known, comes, key });
+            }
+        }
+        let uid = |workload: &Option<Workload>| workload.as_ref().map(|workload| workload.uid.clone());
         let collector = Collector {
             id: id.clone(),
             account: account.clone(),
             region: hello.region.clone(),
             host: hello.host.clone(),
+            workload,
             version: hello.version.clone(),
             standing: Standing::Connected,
             started: Timestamp::from_millisecond(hello.started_unix_ms).unwrap_or(now),
@@ -110,8 +174,14 @@ impl Register {
                 ..known.map(|known| known.state).unwrap_or_default()
             },
         };
-        let key = (account, id);
-        self.lock().insert(key.clone(), Present { collector, stream });
+        {
+            let mut here = self.lock();
+            let other = here.get(&key).map(|present| &present.collector.workload);
+            if ids_are_bound && let Some(Some(pod)) = other.filter(|it| uid(it) != uid(&collector.workload)) {
+                return Err(EnterError::Here { id, pod: format!("{}/{}", pod.namespace, pod.pod) });
+            }
+            here.insert(key.clone(), Present { collector, stream });
+        }
         let entry = Entry {
             register: Arc::clone(self),
             key,
@@ -120,7 +190,7 @@ impl Register {
             kept: Timestamp::MIN,
         };
         entry.keep().await;
-        Entry { kept: now, ..entry }
+        Ok(Entry { kept: now, ..entry })
     }
 
     async fn read(&self, account: &str, id: &str) -> Result<Option<Collector>, RegisterError> {
@@ -202,10 +272,15 @@ impl Entry {
     }
 
     /// Its stream is at its end.
-    pub(super) async fn leave(self, said_goodbye: bool, now: Timestamp) {
+    pub(super) async fn leave(self, gone: Gone, now: Timestamp) {
         self.change(|collector| {
             collector.seen = now;
-            collector.standing = if said_goodbye { Standing::Ended } else { Standing::Silent };
+            collector.standing = match gone {
+                Gone::Ended => Standing::Ended,
+                Gone::Silent => Standing::Silent,
+                // If it does not come it is silent after some time.
+                Gone::Rejoins => Standing::Connected,
+            };
         });
         // Before it is gone from here, so that it is always somewhere.
         self.keep().await;
@@ -233,6 +308,16 @@ impl Entry {
             tracing::warn!(key, error, "what is known of a collector is not kept");
         }
     }
+}
+
+/// Whose an id is: names of pods and their uids change.
+fn owner(workload: Option<&Workload>) -> String {
+    workload.map_or_else(
+        || "no pod".to_owned(),
+        |Workload { namespace, service_account, .. }| {
+            format!("service account {service_account} of namespace {namespace}")
+        },
+    )
 }
 
 fn time(unix_ms: i64) -> Option<Timestamp> {
@@ -333,6 +418,63 @@ mod tests {
         }
     }
 
+    async fn enter(
+        register: &Arc<Register>,
+        hello: &Hello,
+        id: Id,
+        stream: u64,
+        workload: Option<Workload>,
+    ) -> Result<Entry, EnterError> {
+        let now: Timestamp = "2026-01-15T10:00:00Z".parse().unwrap();
+        let bound = workload.is_some() || hello.host == "bound";
+        register.enter(hello, id, stream, now, workload, bound).await
+    }
+
+    fn pod(service_account: &str, uid: &str) -> Workload {
+        Workload {
+            namespace: "prod".to_owned(),
+            service_account: service_account.to_owned(),
+            pod: format!("{service_account}-{uid}"),
+            uid: uid.to_owned(),
+            node: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_id_is_one_service_accounts() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open_or_create(directory.path().to_str().unwrap(), &|_| None).unwrap();
+        let register = Arc::new(Register::new(Arc::new(store)));
+        let now: Timestamp = "2026-01-15T10:00:00Z".parse().unwrap();
+        let id = Id([1; 16]);
+        let orders = enter(&register, &hello("bound"), id, 1, Some(pod("orders", "1"))).await.unwrap();
+        let other = enter(&register, &hello("bound"), id, 2, Some(pod("orders", "2"))).await.unwrap_err();
+        assert!(matches!(other, EnterError::Here { .. }), "{other}");
+        // The same pod comes again before its older stream is seen to be gone.
+        let again = enter(&register, &hello("bound"), id, 3, Some(pod("orders", "1"))).await.unwrap();
+        orders.leave(Gone::Silent, now).await;
+        again.leave(Gone::Ended, now).await;
+        for workload in [Some(pod("refunds", "3")), None] {
+            let error = enter(&register, &hello("bound"), id, 4, workload).await.unwrap_err();
+            assert!(matches!(error, EnterError::Taken { .. }), "{error}");
+            assert_eq!(error.status().code(), tonic::Code::PermissionDenied);
+            assert!(!error.status().message().contains("orders"), "it is not told whose it is");
+        }
+        // A StatefulSet's pod has another uid when it comes again, on the same volume.
+        let later = enter(&register, &hello("bound"), id, 5, Some(pod("orders", "2"))).await.unwrap();
+        let known = register.of("111122223333", now).await.unwrap();
+        assert_eq!(known[0].workload, Some(pod("orders", "2")));
+        // A stream that is to be opened again is no loss.
+        later.leave(Gone::Rejoins, now).await;
+        assert_eq!(register.of("111122223333", now).await.unwrap()[0].standing, Standing::Connected);
+        let much_later = now + SignedDuration::from_mins(3);
+        assert_eq!(register.of("111122223333", much_later).await.unwrap()[0].standing, Standing::Silent);
+        // Who joins otherwise keeps an id as well.
+        drop(enter(&register, &hello("bound"), Id([2; 16]), 6, None).await.unwrap());
+        let taken = enter(&register, &hello("bound"), Id([2; 16]), 7, Some(pod("orders", "1"))).await;
+        assert!(matches!(taken, Err(EnterError::Taken { .. })));
+    }
+
     #[tokio::test]
     async fn who_goes_without_a_goodbye_is_silent() {
         let directory = tempfile::tempdir().unwrap();
@@ -340,10 +482,10 @@ mod tests {
         let register = Arc::new(Register::new(Arc::new(store)));
         let now: Timestamp = "2026-01-15T10:00:00Z".parse().unwrap();
         assert_eq!(register.of("111122223333", now).await.unwrap(), []);
-        let one = register.enter(&hello("one"), Id([1; 16]), 1, now).await;
-        let mut two = register.enter(&hello("two"), Id([2; 16]), 2, now).await;
-        let again = register.enter(&hello("one"), Id([1; 16]), 3, now).await;
-        one.leave(false, now).await;
+        let one = enter(&register, &hello("one"), Id([1; 16]), 1, None).await.unwrap();
+        let mut two = enter(&register, &hello("two"), Id([2; 16]), 2, None).await.unwrap();
+        let again = enter(&register, &hello("one"), Id([1; 16]), 3, None).await.unwrap();
+        one.leave(Gone::Silent, now).await;
         two.status(Status { accepted: 7, ..Status::default() }, now).await;
         let standings = |collectors: Vec<Collector>| -> Vec<_> {
             collectors.into_iter().map(|it| (it.host, it.standing)).collect()
@@ -351,12 +493,12 @@ mod tests {
         let of = async |now| standings(register.of("111122223333", now).await.unwrap());
         let name = |host: &str, standing| (host.to_owned(), standing);
         assert_eq!(of(now).await, [name("one", Standing::Connected), name("two", Standing::Connected)]);
-        again.leave(true, now).await;
-        two.leave(false, now).await;
+        again.leave(Gone::Ended, now).await;
+        two.leave(Gone::Silent, now).await;
         assert_eq!(of(now).await, [name("one", Standing::Ended), name("two", Standing::Silent)]);
 
         // A server that was killed leaves what it knew last.
-        let third = register.enter(&hello("three"), Id([3; 16]), 4, now).await;
+        let third = enter(&register, &hello("three"), Id([3; 16]), 4, None).await.unwrap();
         let other = Register::new(Arc::clone(&register.store));
         let later = now + SignedDuration::from_mins(3);
         let seen = standings(other.of("111122223333", later).await.unwrap());

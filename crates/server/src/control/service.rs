@@ -10,18 +10,19 @@ use sidetrail_archive::content::each_record;
 use sidetrail_archive::key::Id;
 use sidetrail_wire::control::v1::control_server::Control;
 use sidetrail_wire::control::v1::{
-    Assignment, AttendRequest, AttendResponse, Hello, PROTOCOL_VERSION, Welcome, attend_request,
+    Assignment, AttendRequest, AttendResponse, Hello, PROTOCOL_VERSION, Rejoin, Welcome, attend_request,
     attend_response,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::Token;
+use super::Joins;
+use super::accept::Peer;
 use super::assign::assignment;
-use super::register::Entry;
+use super::join::Joined;
+use super::register::{Entry, Gone};
 use crate::Context;
 
 /// How often a connection is asked whether it is there, and how long that may take.
@@ -49,31 +50,17 @@ const LOG_END: &[u8] = b"]}";
 #[derive(Debug)]
 pub(super) struct Service {
     context: Arc<Context>,
-    tokens: Arc<Vec<Token>>,
+    joins: Joins,
     places: Arc<Semaphore>,
     streams: AtomicU64,
     closing: CancellationToken,
 }
 
 impl Service {
-    pub(super) fn new(context: Arc<Context>, tokens: Vec<Token>, closing: CancellationToken) -> Self {
+    pub(super) fn new(context: Arc<Context>, joins: Joins, closing: CancellationToken) -> Self {
         let places = Arc::new(Semaphore::new(MAX_STREAMS));
-        Self { context, tokens: Arc::new(tokens), places, streams: AtomicU64::new(0), closing }
+        Self { context, joins, places, streams: AtomicU64::new(0), closing }
     }
-}
-
-/// Which of the tokens a stream came with.
-fn joined(tokens: &[Token], metadata: &MetadataMap) -> Result<usize, Status> {
-    let sent = metadata.get("authorization").and_then(|value| value.to_str().ok());
-    let sent = sent.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-    // All are looked at, whichever it is.
-    let found = tokens.iter().enumerate().fold(
-        None,
-        |found, (at, token)| {
-            if token.secret.is(sent) { Some(at) } else { found }
-        },
-    );
-    found.ok_or_else(|| Status::unauthenticated("the join token is not one of this server's"))
 }
 
 #[tonic::async_trait]
@@ -84,14 +71,19 @@ impl Control for Service {
         &self,
         request: Request<Streaming<AttendRequest>>,
     ) -> Result<Response<Self::AttendStream>, Status> {
-        let token = joined(&self.tokens, request.metadata())?;
         let permit = Arc::clone(&self.places).try_acquire_owned();
         let permit = permit.map_err(|_| Status::resource_exhausted("too many collectors on this server"))?;
+        let peer = request.extensions().get::<Peer>();
+        let peer = peer.ok_or_else(|| Status::internal("the connection is not known"))?;
+        let joined = self.joins.join(request.metadata(), peer).await.inspect_err(|status| {
+            let (code, reason) = (status.code(), status.message());
+            tracing::info!(address = %peer.address, ?code, reason, "a collector may not join");
+        })?;
         let (answers, stream) = mpsc::channel(MAX_WAITING);
         let attending = Attending {
             context: Arc::clone(&self.context),
-            tokens: Arc::clone(&self.tokens),
-            token,
+            joined,
+            ids_are_bound: self.joins.knows_pods(),
             number: self.streams.fetch_add(1, Ordering::Relaxed),
             stream: request.into_inner(),
             answers: answers.clone(),
@@ -111,8 +103,9 @@ impl Control for Service {
 
 struct Attending {
     context: Arc<Context>,
-    tokens: Arc<Vec<Token>>,
-    token: usize,
+    joined: Joined,
+    /// Whether an id is nobody else's.
+    ids_are_bound: bool,
     number: u64,
     stream: Streaming<AttendRequest>,
     answers: mpsc::Sender<Result<AttendResponse, Status>>,
@@ -123,27 +116,30 @@ struct Attending {
 impl Attending {
     async fn run(mut self) -> Result<(), Status> {
         let (hello, id) = self.hello().await?;
-        let interval = self.context.config.control.as_ref().map(|control| control.interval.unsigned_abs());
-        let interval_ms = u32::try_from(interval.unwrap_or_default().as_millis()).unwrap_or(u32::MAX);
-        self.say(attend_response::Message::Welcome(Welcome {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            interval_ms,
-        }))
-        .await?;
         let (account, region, host) = (&hello.account_id, &hello.region, &hello.host);
-        tracing::info!(collector = %id, account, region, host, version = hello.version, "a collector is in touch");
         let register = Arc::clone(&self.context.register);
-        let mut entry = register.enter(&hello, id, self.number, Timestamp::now()).await;
-        let mut said_goodbye = false;
-        let ended = self.exchange(&hello, &mut entry, &mut said_goodbye).await;
+        let workload = self.joined.workload.clone();
+        let entered = register.enter(&hello, id, self.number, Timestamp::now(), workload, self.ids_are_bound);
+        let mut entry = entered.await.map_err(|error| {
+            tracing::warn!(collector = %id, error = %crate::chain(&error), "a collector may not join");
+            error.status()
+        })?;
+        let (version, pod) = (&hello.version, self.joined.workload.as_ref().map(|pod| &pod.pod));
+        tracing::info!(collector = %id, account, region, host, pod, version, "a collector is in touch");
+        let (ended, gone) = match self.exchange(&hello, &mut entry).await {
+            Ok(gone) => (Ok(()), gone),
+            Err(status) => (Err(status), Gone::Silent),
+        };
         // A server that ends says nothing of its collectors: they go to another one.
-        if said_goodbye || !self.closing.is_cancelled() {
-            entry.leave(said_goodbye, Timestamp::now()).await;
+        if gone != Gone::Silent || !self.closing.is_cancelled() {
+            entry.leave(gone, Timestamp::now()).await;
         }
-        if said_goodbye {
-            tracing::info!(collector = %id, account, region, host, "a collector said goodbye");
-        } else {
-            tracing::warn!(collector = %id, account, region, host, "a collector went without a goodbye");
+        match gone {
+            Gone::Ended => tracing::info!(collector = %id, account, region, host, "a collector said goodbye"),
+            Gone::Silent => {
+                tracing::warn!(collector = %id, account, region, host, "a collector went without a goodbye");
+            }
+            Gone::Rejoins => tracing::debug!(collector = %id, "a collector has to join again"),
         }
         ended
     }
@@ -170,15 +166,7 @@ impl Attending {
                 )));
             }
         }
-        let Some(token) = self.tokens.get(self.token) else {
-            return Err(Status::internal("the token is not known"));
-        };
-        if token.account.as_str() != hello.account_id {
-            return Err(Status::permission_denied("the join token is for another account"));
-        }
-        if token.region.as_ref().is_some_and(|region| region.as_str() != hello.region) {
-            return Err(Status::permission_denied("the join token is for another region"));
-        }
+        self.joined.check(&hello)?;
         if !self.context.config.regions.iter().any(|region| region.as_str() == hello.region) {
             return Err(Status::failed_precondition(format!(
                 "hello.region {:?} is not served here",
@@ -188,24 +176,34 @@ impl Attending {
         Ok((hello, id))
     }
 
-    async fn exchange(
-        &mut self,
-        hello: &Hello,
-        entry: &mut Entry,
-        said_goodbye: &mut bool,
-    ) -> Result<(), Status> {
+    async fn exchange(&mut self, hello: &Hello, entry: &mut Entry) -> Result<Gone, Status> {
+        let interval = self.context.config.control.as_ref().map(|control| control.interval.unsigned_abs());
+        let interval_ms = u32::try_from(interval.unwrap_or_default().as_millis()).unwrap_or(u32::MAX);
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        self.say(attend_response::Message::Welcome(Welcome { version, interval_ms })).await?;
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut told, mut in_force): (Option<Assignment>, String) = (None, hello.revision.clone());
         let up_to_date = |told: &Option<Assignment>, in_force: &str| {
             told.as_ref().is_some_and(|assignment| assignment.revision == in_force)
         };
+        let until = self.joined.until;
         loop {
+            let over = async {
+                match until {
+                    Some(until) => tokio::time::sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
+                () = over => {
+                    self.say(attend_response::Message::Rejoin(Rejoin {})).await?;
+                    return Ok(Gone::Rejoins);
+                }
                 () = self.closing.cancelled() => return Err(Status::unavailable("the server is shutting down")),
                 _ = looks.tick(), if hello.takes_trails => {
                     let (account, region) = (&hello.account_id, &hello.region);
-                    match assignment(&self.context, account, region).await {
+                    match assignment(&self.context, account, region, self.joined.trails.as_deref()).await {
                         Ok(now) if told.as_ref() != Some(&now) => {
                             self.say(attend_response::Message::Assignment(now.clone())).await?;
                             told = Some(now);
@@ -218,7 +216,7 @@ impl Attending {
                     }
                 }
                 message = self.stream.message() => match message?.map(|message| message.message) {
-                    None => return Ok(()),
+                    None => return Ok(Gone::Silent),
                     Some(Some(attend_request::Message::Status(status))) => entry.status(status, Timestamp::now()).await,
                     Some(Some(attend_request::Message::Applied(mut applied))) => {
                         if applied.problem.is_empty() {
@@ -229,8 +227,7 @@ impl Attending {
                     }
                     Some(Some(attend_request::Message::Live(live))) => self.live(hello, &live.records),
                     Some(Some(attend_request::Message::Goodbye(_))) => {
-                        *said_goodbye = true;
-                        return Ok(());
+                        return Ok(Gone::Ended);
                     }
                     Some(Some(attend_request::Message::Hello(_))) => {
                         return Err(Status::failed_precondition("hello comes once, at the start"));

@@ -17,7 +17,7 @@ use tokio_rustls::rustls::{
 use tokio_rustls::{TlsConnector, rustls};
 use tonic::codegen::http::Uri;
 
-use super::ClientTls;
+use super::Files;
 use crate::pem::{self, PemError};
 
 /// The files for TLS cannot be used.
@@ -54,7 +54,7 @@ pub(super) struct Connector {
 
 impl Connector {
     /// Reads the files: three small ones, once for a connection.
-    pub(super) fn new(files: &ClientTls, uri: &Uri) -> Result<Self, TlsError> {
+    pub(super) fn new(files: &Files, uri: &Uri) -> Result<Self, TlsError> {
         let host = uri.host().unwrap_or_default();
         // A URI has an IPv6 address in brackets, a certificate has not.
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).to_owned();
@@ -70,7 +70,7 @@ impl Connector {
     }
 }
 
-fn config(files: &ClientTls) -> Result<ClientConfig, TlsError> {
+fn config(files: &Files) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let mut roots = RootCertStore::empty();
     for certificate in pem::certificates(&files.ca)? {
@@ -84,11 +84,16 @@ fn config(files: &ClientTls) -> Result<ClientConfig, TlsError> {
         Some(id) => Arc::new(ById { id: id.clone(), roots, provider: Arc::clone(&provider), by_name }),
         None => by_name,
     };
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_client_auth_cert(pem::certificates(&files.certificate)?, pem::private_key(&files.key)?)?;
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match &files.client {
+        Some((certificate, key)) => {
+            config.with_client_auth_cert(pem::certificates(certificate)?, pem::private_key(key)?)?
+        }
+        None => config.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(config)
 }

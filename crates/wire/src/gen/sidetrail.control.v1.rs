@@ -48,6 +48,24 @@ pub struct Hello {
     /// Revision of the assignment that it goes by; empty if it has none.
     #[prost(string, tag = "9")]
     pub revision: ::prost::alloc::string::String,
+    /// Where it runs, by its own word and as its manifests have it. Who joins with a ServiceAccount's token is refused if
+    /// that says otherwise.
+    #[prost(message, optional, tag = "10")]
+    pub workload: ::core::option::Option<Workload>,
+}
+/// A pod; what is not known is empty.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Workload {
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub pod: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub uid: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub service_account: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub node: ::prost::alloc::string::String,
 }
 /// How the collector is, about as often as Welcome says.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -134,7 +152,7 @@ pub struct Applied {
 pub struct Goodbye {}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AttendResponse {
-    #[prost(oneof = "attend_response::Message", tags = "1, 2")]
+    #[prost(oneof = "attend_response::Message", tags = "1, 2, 3")]
     pub message: ::core::option::Option<attend_response::Message>,
 }
 /// Nested message and enum types in `AttendResponse`.
@@ -145,8 +163,13 @@ pub mod attend_response {
         Welcome(super::Welcome),
         #[prost(message, tag = "2")]
         Assignment(super::Assignment),
+        #[prost(message, tag = "3")]
+        Rejoin(super::Rejoin),
     }
 }
+/// What the collector joined with is about to be over: it comes again, with what it has now. The stream ends.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Rejoin {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Welcome {
     /// The server's build.
@@ -265,7 +288,7 @@ pub mod control_client {
         }
         /// One stream for as long as both run, opened by the collector. Its first message is Hello, the server's first is
         /// Welcome, followed by the Assignment as it is, and again whenever that changes. The collector
-        /// is known by its certificate, or by a join token: `authorization: Bearer …`.
+        /// is known by its certificate, or by a join token or a ServiceAccount's token: `authorization: Bearer …`.
         pub async fn attend(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::AttendRequest>,
@@ -314,7 +337,7 @@ pub mod control_server {
             + 'static;
         /// One stream for as long as both run, opened by the collector. Its first message is Hello, the server's first is
         /// Welcome, followed by the Assignment as it is, and again whenever that changes. The collector
-        /// is known by its certificate, or by a join token: `authorization: Bearer …`.
+        /// is known by its certificate, or by a join token or a ServiceAccount's token: `authorization: Bearer …`.
         async fn attend(
             &self,
             request: tonic::Request<tonic::Streaming<super::AttendRequest>>,

@@ -103,6 +103,7 @@ const FENCES: &[(&[&str], &Grants)] = &[
             ("sidetrail-wire", Optional),
             ("sidetrail-collector", Always),
             ("sidetrail-injector", Always),
+            ("sidetrail-server", Always),
             ("sidetrail-tests", Always),
         ],
     ),
@@ -116,7 +117,7 @@ const FENCES: &[(&[&str], &Grants)] = &[
             ("sidetrail-tests", Always),
         ],
     ),
-    // Nothing else knows Kubernetes, or calls its API.
+    // Nothing else knows Kubernetes. The server asks its API one question, with the HTTP client of its store.
     (
         &["k8s-openapi", "kube", "hyper-rustls", "rcgen"],
         &[("sidetrail-injector", Always), ("sidetrail-tests", Always)],
