@@ -206,8 +206,8 @@ fn look_ups(events: u64, values: u64, end: Timestamp) -> Vec<LookUp> {
             let value = if absent { format!("{value}-absent") } else { value };
             let sql = match column {
                 "readOnly" => format!("r.readOnly = {}", value == "true"),
-                "type" => format!("len(list_filter(r.resources, x -> x.type = '{value}')) > 0"),
-                "ARN" => format!("len(list_filter(r.resources, x -> x.ARN LIKE '%/{value}')) > 0"),
+                "type" => format!("len(list_filter(r.resources, lambda x: x.type = '{value}')) > 0"),
+                "ARN" => format!("len(list_filter(r.resources, lambda x: x.ARN LIKE '%/{value}')) > 0"),
                 column => format!("r.{column} = '{value}'"),
             };
             look_ups.push(LookUp { field, value, sql });
@@ -298,7 +298,7 @@ fn duckdb(
     runtime: &tokio::runtime::Runtime,
     look_ups: &[LookUp],
 ) -> Result<f64> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/lookup/duckdb.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/lookup/rival.py");
     let bucket = if arguments.events <= 1_000_000 { "bucket-1m" } else { "bucket-all" };
     let files = base.join(bucket).join("AWSLogs/*/CloudTrail/*/*/*/*/*.json.gz");
     let mut duckdb = Command::new(python)
