@@ -13,7 +13,7 @@ use sidetrail_archive::verify::LockWanted;
 use sidetrail_wire::connect::{Address, ClientTls, DEFAULT_COLLECTOR};
 
 use crate::lookup::{Lookup, Tail};
-use crate::{checkpoint, prove, report, server, time, witness};
+use crate::{checkpoint, pages, prove, report, server, time, witness};
 
 /// The most objects that are read at the same time.
 const MAX_JOBS: usize = 256;
@@ -189,6 +189,23 @@ Examples:
     /// Make reports that prove what they say.
     #[command(subcommand)]
     Report(report::Reports),
+    /// Print what has a shell complete this command line.
+    #[command(after_help = "\
+Exit codes: 0 done; 2 could not; 64 usage.
+
+Examples:
+  sidetrail completions bash > /etc/bash_completion.d/sidetrail
+  sidetrail completions zsh > \"${fpath[1]}/_sidetrail\"
+  sidetrail completions fish > ~/.config/fish/completions/sidetrail.fish")]
+    Completions(pages::Completions),
+    /// Print the manual page of a command, or write those of all.
+    #[command(after_help = "\
+Exit codes: 0 done; 2 could not, or there is no such command; 64 usage.
+
+Examples:
+  sidetrail man verify | man -l -
+  sidetrail man --out /usr/local/share/man/man1")]
+    Man(pages::Manual),
     /// Print the version.
     Version,
 }
@@ -440,6 +457,11 @@ pub(crate) struct Show {
 pub(crate) fn parse() -> Result<Command, clap::Error> {
     let Arguments { command } = Arguments::try_parse()?;
     check(command)
+}
+
+/// The command line's definition.
+pub(crate) fn definition() -> clap::Command {
+    Arguments::command()
 }
 
 /// What takes more than one argument to see.

@@ -29,6 +29,7 @@ mod location;
 mod log_name;
 mod lookup;
 mod output;
+mod pages;
 mod print;
 mod progress;
 mod prove;
@@ -72,6 +73,8 @@ fn main() -> ExitCode {
         Command::Checkpoint(command) => checkpoint::run(&command),
         Command::Report(command) => report::run(&command),
         Command::Witness(arguments) => witness::run(&arguments),
+        Command::Completions(arguments) => pages::completions(&arguments),
+        Command::Man(arguments) => pages::manual(&arguments),
         Command::Version => print::out(format_args!("sidetrail {}\n", env!("CARGO_PKG_VERSION")))
             .map(|()| Exit::Done)
             .map_err(Into::into),

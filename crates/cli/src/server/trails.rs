@@ -62,6 +62,9 @@ pub(crate) struct Create {
     /// What precedes `AWSLogs/` there.
     #[arg(long, value_name = "PREFIX")]
     prefix: Option<String>,
+    /// The topic that is told of each log file and digest.
+    #[arg(long, value_name = "NAME")]
+    topic: Option<String>,
     /// Of all regions, and not only of this one.
     #[arg(long)]
     multi_region: bool,
@@ -147,7 +150,7 @@ fn show(asking: &Asking, name: &str) -> Result<()> {
 }
 
 fn create(arguments: &Create) -> Result<()> {
-    let Create { asking, name, bucket, prefix, multi_region, no_digests, start } = arguments;
+    let Create { asking, name, bucket, prefix, topic, multi_region, no_digests, start } = arguments;
     let client = asking.client()?;
     let mut input = json!({
         "Name": name,
@@ -157,6 +160,9 @@ fn create(arguments: &Create) -> Result<()> {
     });
     if let Some(prefix) = prefix {
         input["S3KeyPrefix"] = json!(prefix);
+    }
+    if let Some(topic) = topic {
+        input["SnsTopicName"] = json!(topic);
     }
     runtime()?.block_on(async {
         let made: Value = client.call(Operation::CreateTrail, &input).await?;

@@ -37,3 +37,37 @@ fn the_version_is_printed() {
     assert_eq!(sidetrail(["version"]).with(0).stdout, text);
     assert_eq!(sidetrail(["--version"]).with(0).stdout, text);
 }
+
+#[test]
+fn shells_and_man_know_every_command() {
+    for (shell, says) in
+        [("bash", "complete -F"), ("zsh", "#compdef sidetrail"), ("fish", "complete -c sidetrail")]
+    {
+        let script = sidetrail(["completions", shell]).with(0).stdout;
+        assert!(script.contains(says) && script.contains("verify-proof"), "{shell}");
+    }
+    sidetrail(["completions", "cmd"]).with(64);
+
+    let page = sidetrail(["man", "keys", "show"]).with(0).stdout;
+    assert!(page.contains(".TH sidetrail-keys-show 1") && page.contains("Exit codes:"), "{page}");
+    assert!(
+        sidetrail(["man", "keys", "hide"]).with(2).stderr.contains("there is no command sidetrail-keys hide")
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("man1");
+    sidetrail(["man".as_ref(), "--out".as_ref(), out.as_os_str()]).with(0);
+    for name in ["sidetrail", "sidetrail-verify", "sidetrail-keys-rotate", "sidetrail-trails-create"] {
+        let page = std::fs::read_to_string(out.join(format!("{name}.1"))).unwrap();
+        assert!(page.contains(&format!(".TH {name} 1")) && page.contains(".SH SYNOPSIS"), "{page}");
+    }
+}
+
+/// Bash itself is asked what it would complete.
+#[test]
+fn bash_completes_commands() {
+    let script = sidetrail(["completions", "bash"]).with(0).stdout;
+    let asks = "COMP_WORDS=(sidetrail veri); COMP_CWORD=1; _sidetrail sidetrail veri sidetrail; echo \"${COMPREPLY[@]}\"";
+    let mut bash = std::process::Command::new("bash");
+    let ended = crate::run::ended(bash.arg("-c").arg(format!("{script}\n{asks}")), b"").with(0);
+    assert_eq!(ended.stdout.trim(), "verify verify-proof");
+}

@@ -85,7 +85,10 @@ pub(crate) fn make(workspace: &Workspace, dist: &Dist) -> Result<()> {
             fs::write(place.join(format!("{binary}.cdx.json")), bill)?;
             told.push(json!({ "binary": binary, "target": target, "bytes": size, "static": is_static }));
         }
-        archive(workspace, &directory, &place, &time)?;
+    }
+    let pages = pages(&directory)?;
+    for target in &targets {
+        archive(workspace, &directory, &directory.join(platform(target)?), &pages, &time)?;
     }
     match fs::copy(CERTIFICATES, directory.join("ca-certificates.crt")) {
         Ok(_) => {}
@@ -161,8 +164,34 @@ fn make_executable(path: &Path) -> Result<()> {
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
 }
 
+/// Manual pages and completions of the command line, which says them itself: folders, by the names that they have in a tar
+/// file. They are the same for each platform, so one whose binary runs here is enough.
+fn pages(directory: &Path) -> Result<Vec<PathBuf>> {
+    let binaries = entries(directory)?.into_iter().map(|place| place.join("sidetrail"));
+    let runs = |binary: &PathBuf| output(Command::new(binary).arg("version")).is_ok();
+    let Some(binary) = binaries.filter(|binary| binary.is_file()).find(runs) else {
+        eprintln!(
+            "no manual pages and no completions: `sidetrail` is not among the binaries, or does not run here"
+        );
+        return Ok(Vec::new());
+    };
+    let folders = ["man", "completions"].map(|folder| directory.join(folder));
+    output(Command::new(&binary).args(["man", "--out"]).arg(&folders[0]))?;
+    fs::create_dir(&folders[1])?;
+    for (shell, file) in [("bash", "sidetrail.bash"), ("zsh", "_sidetrail"), ("fish", "sidetrail.fish")] {
+        fs::write(folders[1].join(file), output(Command::new(&binary).args(["completions", shell]))?)?;
+    }
+    Ok(folders.into())
+}
+
 /// A tar file with nothing in it of when and by whom it was made.
-fn archive(workspace: &Workspace, directory: &Path, place: &Path, time: &str) -> Result<()> {
+fn archive(
+    workspace: &Workspace,
+    directory: &Path,
+    place: &Path,
+    pages: &[PathBuf],
+    time: &str,
+) -> Result<()> {
     let platform = place.file_name().and_then(|name| name.to_str()).context("a platform")?;
     let name = format!("sidetrail-{}-{platform}", env!("CARGO_PKG_VERSION"));
     let staged = directory.join(&name);
@@ -173,6 +202,13 @@ fn archive(workspace: &Workspace, directory: &Path, place: &Path, time: &str) ->
     for file in files {
         let name = file.file_name().context("a file has a name")?;
         fs::copy(&file, staged.join(name)).with_context(|| format!("cannot copy {}", file.display()))?;
+    }
+    for folder in pages {
+        let staged = staged.join(folder.file_name().context("a folder has a name")?);
+        fs::create_dir(&staged)?;
+        for file in entries(folder)? {
+            fs::copy(&file, staged.join(file.file_name().context("a file has a name")?))?;
+        }
     }
     let mut tar = Command::new("tar");
     tar.current_dir(directory).args([
