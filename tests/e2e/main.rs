@@ -15,6 +15,8 @@ mod injected;
 mod intents;
 mod keys;
 mod matrix;
+mod notify;
+mod otlp;
 mod pod;
 mod protection;
 mod race;

@@ -78,7 +78,11 @@ pub fn python() -> Result<Command> {
 }
 
 /// A program of an environment of its own, such as `moto`'s.
-pub(crate) fn tool_of(environment: &str, name: &str) -> Result<PathBuf> {
+///
+/// # Errors
+///
+/// When they are not installed.
+pub fn tool_of(environment: &str, name: &str) -> Result<PathBuf> {
     let venv = tool(name)?;
     let tools = venv.ancestors().nth(3).context("the tools lie in no directory")?;
     let program = tools.join(environment).join("bin").join(name);

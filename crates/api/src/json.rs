@@ -22,7 +22,7 @@ pub const MAX_DEPTH: usize = 32;
 /// `SerializationException`, with the member where reading ended; `RequestEntityTooLargeException`.
 pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     if body.len() > MAX_BODY {
-        return Err(too_large());
+        return Err(too_large(MAX_BODY));
     }
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
     let wrong = |what: String| Error::new(Code::Serialization, quoted(&what));
@@ -44,10 +44,10 @@ pub fn part<'de, T: Deserialize<'de>, D: Deserializer<'de>>(reader: D) -> Result
     })
 }
 
-/// A body of more than [`MAX_BODY`] bytes.
+/// A body of more bytes than there may be.
 #[must_use]
-pub fn too_large() -> Error {
-    Error::new(Code::RequestEntityTooLarge, format!("the body of a request has at most {MAX_BODY} bytes"))
+pub fn too_large(limit: usize) -> Error {
+    Error::new(Code::RequestEntityTooLarge, format!("the body of a request has at most {limit} bytes"))
 }
 
 /// Looks at everything and keeps nothing.

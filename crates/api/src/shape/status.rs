@@ -18,6 +18,10 @@ pub struct GetTrailStatusOutput {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest_delivery_time: Option<Epoch>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub latest_notification_time: Option<Epoch>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latest_notification_error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub start_logging_time: Option<Epoch>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_logging_time: Option<Epoch>,

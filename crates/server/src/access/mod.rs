@@ -1,5 +1,6 @@
 //! Who asks, and whether he may.
 
+mod bringers;
 mod keys;
 
 use jiff::Timestamp;
@@ -8,6 +9,7 @@ use sidetrail_api::{Code, Error, Operation};
 use sidetrail_archive::key::{Account, Region};
 use sidetrail_record::UserIdentity;
 
+pub(crate) use bringers::{Bringer, read_bringers};
 pub(crate) use keys::Keys;
 
 use crate::config::Role;

@@ -2,6 +2,7 @@
 //! What is answered as taken is on that collector's disk.
 
 mod delivery;
+pub(crate) mod otlp;
 mod record;
 
 pub(crate) use delivery::{Delivery, Undelivered};

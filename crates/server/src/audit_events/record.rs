@@ -12,6 +12,7 @@ use sidetrail_api::{Code, Error, quoted};
 use sidetrail_archive::hash::Sha256;
 
 use crate::access::Caller;
+use crate::hashed;
 
 /// Characters of an event's id.
 const MAX_ID: usize = 128;
@@ -94,7 +95,7 @@ pub(crate) fn record(
         serde_json::from_str(&event.event_data).map_err(|error| no_json(error.to_string()))?;
     let time = check(&data, caller)?;
     let same = format!("{}\n{}\n{}\n{hash}", channel.0, caller.account, event.id);
-    let id = uuid(&Sha256::of(same.as_bytes()));
+    let id = hashed::uuid(&Sha256::of(same.as_bytes()));
     let text = |time: Timestamp| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let (identity, member) = (&data["userIdentity"], |name: &str| data[name].as_str());
     let wrapped = Wrapped {
@@ -226,15 +227,6 @@ struct Metadata<'a> {
     ingestion_time: String,
     #[serde(rename = "channelARN")]
     channel: &'a str,
-}
-
-/// A UUID of version 8: what it holds is a hash.
-fn uuid(hash: &Sha256) -> String {
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&hash.as_bytes()[..16]);
-    bytes[6] = bytes[6] & 0x0f | 0x80;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    sidetrail_archive::key::Id(bytes).to_string()
 }
 
 #[cfg(test)]

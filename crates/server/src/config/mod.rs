@@ -7,6 +7,8 @@ mod digest;
 mod history;
 mod kubernetes;
 mod limits;
+mod otlp;
+mod topics;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -25,6 +27,8 @@ pub use digest::DigestConfig;
 pub use history::History;
 pub use kubernetes::{Kubernetes, Workloads};
 pub use limits::{Limits, RateLimit, Throttling};
+pub use otlp::{OtlpConfig, OtlpToken};
+pub use topics::{NatsConfig, TopicConfig, WebhookConfig};
 
 /// Regions of one server.
 const MAX_REGIONS: usize = 64;
@@ -61,6 +65,11 @@ pub struct Config {
     #[serde(default)]
     #[schemars(length(max = 64))]
     pub audit_events: Vec<AuditEventsConfig>,
+    /// Who may bring events as OpenTelemetry's logs. Without it nobody may.
+    pub otlp: Option<OtlpConfig>,
+    /// Where notifications of log files and digests go: topics, by the names that trails' `SnsTopicName` has.
+    #[serde(default)]
+    pub topics: BTreeMap<String, TopicConfig>,
     /// Who signs digests. Without it this server writes none, and a collector, or another server, may.
     pub digest: Option<DigestConfig>,
     /// How much is taken at a time.
@@ -197,6 +206,7 @@ impl Config {
             count("regions", self.regions.len(), 1, MAX_REGIONS),
             count("audit_events", self.audit_events.len(), 0, audit_events::MAX_COLLECTORS),
             count("buckets", self.buckets.len(), 0, MAX_BUCKETS),
+            count("topics", self.topics.len(), 0, topics::MAX_TOPICS),
             count("access_keys", self.access_keys.len(), 1, MAX_ACCESS_KEYS),
             self.check_regions(),
             self.check_listen(),
@@ -206,9 +216,11 @@ impl Config {
             self.digest.as_ref().map_or(Ok(()), DigestConfig::check),
             self.control.as_ref().map_or(Ok(()), |control| control.check(&self.regions)),
             self.limits.check(),
+            self.otlp.as_ref().map_or(Ok(()), |otlp| otlp.check(&self.audit_events)),
             self.check_shutdown_timeout(),
         ];
         let mut problems: Vec<_> = checks.into_iter().filter_map(Result::err).collect();
+        problems.extend(self.topics.iter().filter_map(|(name, topic)| topic.check(name).err()));
         for (index, taker) in self.audit_events.iter().enumerate() {
             let at = format!("audit_events[{index}]");
             problems.extend(taker.check(&at, &self.regions).err());

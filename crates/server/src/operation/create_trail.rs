@@ -26,6 +26,7 @@ impl Implementation for CreateTrail {
     ) -> Result<CreateTrailOutput, Refusal> {
         let trail = new_trail(context, caller, input)?;
         check::check_bucket(context, &caller.account, &trail).await?;
+        check::check_topic(context, caller, &trail).await?;
         let others = Visible::read(context, caller).await?.others();
         let made = change_all(context, caller, |trails| {
             let (name, account) = (&trail.name, &caller.account);
@@ -54,10 +55,10 @@ fn new_trail(context: &Context, caller: &Caller, input: CreateTrailInput) -> Res
     let prefix = input.s3_key_prefix.filter(|prefix| !prefix.is_empty());
     prefix.as_deref().map_or(Ok(()), name::check_prefix)?;
     check::check_unused(
-        input.sns_topic_name.as_deref(),
         input.cloud_watch_logs_log_group_arn.as_deref(),
         input.cloud_watch_logs_role_arn.as_deref(),
     )?;
+    let topic = check::topic(input.sns_topic_name.as_deref(), None, caller)?;
     let key = input.kms_key_id.filter(|key| !key.is_empty());
     let kms_key = key.map(|key| check::key_arn(&key, caller)).transpose()?;
     let organization = input.is_organization_trail.unwrap_or(false);
@@ -78,6 +79,7 @@ fn new_trail(context: &Context, caller: &Caller, input: CreateTrailInput) -> Res
         organization,
         recursive_logging: input.recursive_logging.unwrap_or(true),
         kms_key,
+        topic,
         selectors: Selectors::of_a_new_trail(),
         insights: Vec::new(),
         tags,

@@ -37,6 +37,10 @@ impl Implementation for UpdateTrail {
         if moved {
             check::check_bucket(context, &caller.account, &after).await?;
         }
+        if after.topic.as_ref().map(|topic| &topic.arn) != found.stored.topic.as_ref().map(|topic| &topic.arn)
+        {
+            check::check_topic(context, caller, &after).await?;
+        }
         let updated = change_all(context, caller, |trails| {
             let before = trails.get(region, &name).ok_or_else(|| Error::trail_not_found(text, account))?;
             let mut after = before.clone();
@@ -62,7 +66,6 @@ fn check_input(input: &UpdateTrailInput) -> Result<(), Error> {
     let prefix = input.s3_key_prefix.as_deref().filter(|prefix| !prefix.is_empty());
     prefix.map_or(Ok(()), name::check_prefix)?;
     check::check_unused(
-        input.sns_topic_name.as_deref(),
         input.cloud_watch_logs_log_group_arn.as_deref(),
         input.cloud_watch_logs_role_arn.as_deref(),
     )
@@ -80,6 +83,9 @@ fn apply(
     }
     if let Some(prefix) = &input.s3_key_prefix {
         trail.prefix = Some(prefix.clone()).filter(|prefix| !prefix.is_empty());
+    }
+    if input.sns_topic_name.is_some() {
+        trail.topic = check::topic(input.sns_topic_name.as_deref(), trail.topic.as_ref(), caller)?;
     }
     if let Some(key) = &input.kms_key_id {
         let key = Some(key).filter(|key| !key.is_empty());

@@ -1,6 +1,7 @@
 //! HTTP: from a request to an operation, and back.
 
 mod answer;
+mod otlp;
 mod own;
 mod receive;
 mod recording;

@@ -62,6 +62,7 @@ pub(crate) fn router(context: Arc<Context>) -> Router {
         calls = calls.layer(recorder.layer.clone());
     }
     super::own::router(&context)
+        .merge(super::otlp::router(&context))
         .fallback(move |request: Request| receive(Arc::clone(&context), calls.clone(), request))
 }
 
@@ -211,8 +212,13 @@ fn with_query(uri: &Uri, body: &[u8]) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(&input).map_err(|error| wrong(error.to_string()))
 }
 
+/// Reads the body of a request for an operation.
+pub(super) async fn read(body: Body) -> Result<Vec<u8>, Error> {
+    read_up_to(body, MAX_BODY).await
+}
+
 /// Reads a body, and refuses one that is too large when it is through, or too large for that.
-pub(super) async fn read(mut body: Body) -> Result<Vec<u8>, Error> {
+pub(super) async fn read_up_to(mut body: Body, limit: usize) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let mut size = 0_usize;
     let reading = async {
@@ -222,7 +228,7 @@ pub(super) async fn read(mut body: Body) -> Result<Vec<u8>, Error> {
             };
             let Some(data) = frame.data_ref() else { continue };
             size += data.len();
-            if size <= MAX_BODY {
+            if size <= limit {
                 bytes.extend_from_slice(data);
             } else if size > MAX_DRAINED {
                 break;
@@ -230,7 +236,7 @@ pub(super) async fn read(mut body: Body) -> Result<Vec<u8>, Error> {
                 bytes = Vec::new();
             }
         }
-        if size > MAX_BODY { Err(too_large()) } else { Ok(()) }
+        if size > limit { Err(too_large(limit)) } else { Ok(()) }
     };
     match tokio::time::timeout(BODY_TIMEOUT, reading).await {
         Ok(Ok(())) => Ok(bytes),

@@ -28,6 +28,8 @@ pub(crate) struct StoredTrail {
     pub(crate) recursive_logging: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) kms_key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) topic: Option<Topic>,
     pub(crate) selectors: Selectors,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) insights: Vec<InsightSelector>,
@@ -35,6 +37,17 @@ pub(crate) struct StoredTrail {
     pub(crate) tags: Vec<Tag>,
     pub(crate) created: Timestamp,
     pub(crate) logging: Logging,
+}
+
+/// The topic of a trail's notifications.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Topic {
+    /// As it was named: a name, or the ARN.
+    pub(crate) name: String,
+    pub(crate) arn: String,
+    /// Since when there has been one, whichever.
+    pub(crate) since: Timestamp,
 }
 
 /// Whether a trail records, and since when it does or does not.

@@ -34,11 +34,12 @@ use std::time::Duration;
 use sidetrail_archive::key::Account;
 use sidetrail_archive::store::{Store, StoreError};
 
-pub(crate) use account::{Logging, StoredTrail, Trails};
+pub(crate) use account::{Logging, StoredTrail, Topic, Trails};
 pub(crate) use probe::probe;
 pub(crate) use versions::{Update, UpdateError, Versions, random_id};
 
 use crate::config::{Config, ConfigError};
+use crate::notify::Progress;
 
 /// Versions that are kept in any case.
 pub(crate) const KEPT: usize = 64;
@@ -63,6 +64,8 @@ pub(crate) enum StateError {
 /// The documents of all accounts that the server knows.
 #[derive(Debug)]
 pub(crate) struct State {
+    store: Arc<Store>,
+    is_directory: bool,
     accounts: BTreeMap<String, Versions<Trails>>,
 }
 
@@ -73,11 +76,10 @@ impl State {
         let organization = organization.flat_map(|it| it.accounts.iter().chain([&it.management_account]));
         let keys = config.access_keys.iter().map(|key| &key.account);
         let accounts = keys.chain(organization).map(|account: &Account| {
-            let prefix = store.prefix().map_or_else(String::new, |prefix| format!("{prefix}/"));
-            let home = format!("{prefix}Sidetrail-State/{account}/trails");
+            let home = home(store, account.as_str(), "trails");
             (account.to_string(), Versions::new(Arc::clone(store), is_directory, home))
         });
-        Self { accounts: accounts.collect() }
+        Self { store: Arc::clone(store), is_directory, accounts: accounts.collect() }
     }
 
     /// The trails of an account.
@@ -85,10 +87,21 @@ impl State {
         self.accounts.get(account)
     }
 
+    /// How far the notifications of a trail are.
+    pub(crate) fn notifications(&self, account: &str, region: &str, trail: &str) -> Versions<Progress> {
+        let home = home(&self.store, account, &format!("notifications/{region}/{trail}"));
+        Versions::new(Arc::clone(&self.store), self.is_directory, home)
+    }
+
     /// Every account and its trails.
     pub(crate) fn accounts(&self) -> impl Iterator<Item = (&str, &Versions<Trails>)> {
         self.accounts.iter().map(|(account, trails)| (account.as_str(), trails))
     }
+}
+
+fn home(store: &Store, account: &str, what: &str) -> String {
+    let prefix = store.prefix().map_or_else(String::new, |prefix| format!("{prefix}/"));
+    format!("{prefix}Sidetrail-State/{account}/{what}")
 }
 
 /// Opens the store of the state.

@@ -1,42 +1,55 @@
 //! What must hold of a trail's settings, and what its bucket must let happen.
 
 use bytes::Bytes;
-use sidetrail_api::{Code, Error, name, quoted};
+use sidetrail_api::{Code, Error, quoted};
 use sidetrail_archive::key::{Account, Home, OrgId, Prefix};
 use sidetrail_archive::store::Failure;
 
 use crate::Context;
 use crate::access::Caller;
 use crate::buckets::{folders, missing};
+use crate::notify;
 use crate::refusal::Refusal;
-use crate::state::{StoredTrail, Trails};
+use crate::state::{StoredTrail, Topic, Trails};
 
 /// Trails that are seen in a region.
 const MAX_TRAILS: usize = 5;
 
 /// What this server has no use for, and would only seem to do.
-pub(crate) fn check_unused(
-    topic: Option<&str>,
-    log_group: Option<&str>,
-    role: Option<&str>,
-) -> Result<(), Error> {
+pub(crate) fn check_unused(log_group: Option<&str>, role: Option<&str>) -> Result<(), Error> {
     let given = |text: Option<&str>| text.is_some_and(|text| !text.is_empty());
-    if topic.is_some_and(|topic| topic.chars().count() > name::MAX_TOPIC) {
-        return Err(Error::new(Code::InvalidSnsTopicName, "SNS topic name is longer than 256 characters."));
-    }
     if given(log_group) != given(role) {
         return Err(Error::new(
             Code::InvalidParameterCombination,
             "You must specify both CloudWatchLogsLogGroupArn and CloudWatchLogsRoleArn.",
         ));
     }
-    if given(topic) {
-        return Err(Error::unsupported("Sidetrail sends no notifications to SNS topics."));
-    }
     if given(log_group) {
         return Err(Error::unsupported("Sidetrail does not deliver to CloudWatch Logs."));
     }
     Ok(())
+}
+
+/// The topic that a trail names, if it names one; since then, unless it has had one.
+pub(crate) fn topic(
+    name: Option<&str>,
+    before: Option<&Topic>,
+    caller: &Caller,
+) -> Result<Option<Topic>, Error> {
+    let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(None) };
+    let since = before.map_or(caller.at, |topic| topic.since);
+    Ok(Some(Topic { arn: notify::arn(name, caller)?, name: name.to_owned(), since }))
+}
+
+/// That the topic takes messages of the trail.
+pub(crate) async fn check_topic(
+    context: &Context,
+    caller: &Caller,
+    trail: &StoredTrail,
+) -> Result<(), Refusal> {
+    let Some(topic) = &trail.topic else { return Ok(()) };
+    let arn = super::own(caller, trail).arn().to_string();
+    context.topics.check(caller, &topic.arn, &arn).await
 }
 
 /// A key of KMS, as its ARN.

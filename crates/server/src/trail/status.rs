@@ -12,6 +12,8 @@ use super::Seen;
 use crate::Context;
 use crate::access::Caller;
 use crate::buckets::{self, folders, keys, payload};
+use crate::notify::Progress;
+use crate::state::StateError;
 
 /// Days that are looked at, the newest first.
 const MAX_DAYS: usize = 62;
@@ -65,6 +67,15 @@ pub(crate) async fn look(context: &Context, caller: &Caller, trail: &Seen<'_>) -
             failed(buckets::code(Failure::of(&error)))
         }
     }
+}
+
+/// How the trail's notifications are, if it has a topic.
+pub(crate) async fn notified(context: &Context, trail: &Seen<'_>) -> Result<Option<Progress>, StateError> {
+    let stored = trail.stored;
+    let Some(topic) = &stored.topic else { return Ok(None) };
+    let versions = context.state.notifications(trail.account, &stored.home_region, &stored.name);
+    let progress = versions.read().await?.state;
+    Ok(progress.is_of(topic.since).then(|| Progress::clone(&progress)))
 }
 
 fn failed(code: &str) -> Delivered {

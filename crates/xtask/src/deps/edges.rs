@@ -122,6 +122,10 @@ const FENCES: &[(&[&str], &Grants)] = &[
         &["k8s-openapi", "kube", "hyper-rustls", "rcgen"],
         &[("sidetrail-injector", Always), ("sidetrail-tests", Always)],
     ),
+    // What brings events to the server.
+    (&["opentelemetry-proto"], &[("sidetrail-server", Always)]),
+    // What the server tells of deliveries.
+    (&["async-nats"], &[("sidetrail-server", Always), ("sidetrail-tests", Always)]),
     (&["cryptoki"], &[("sidetrail-archive", Optional)]),
     (&["datafusion"], &[]),
 ];
