@@ -183,3 +183,45 @@ fn check_encrypted(at: &str, url: &Url, encrypted: bool, agreed: bool) -> Result
     }
     wrong(at, "is not a loopback address, and without TLS: use it, or say unencrypted_beyond_loopback")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(text: &str) -> Option<String> {
+        let topic: TopicConfig = serde_norway::from_str(text).unwrap();
+        topic.check("files").err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn endpoints_that_can_work_are_taken() {
+        for text in [
+            "webhook: { url: 'https://hooks.example.com/a?b=c' }",
+            "webhook: { url: 'http://[::1]:8080/', timeout: 60s }",
+            "webhook: { url: 'http://hooks.local/', unencrypted_beyond_loopback: true }",
+            "nats: { servers: ['tls://n.example.com:4222'], subject: audit.files, user: a, password: { env: P } }",
+            "nats: { servers: ['nats://127.0.0.1:4222'], subject: audit, jetstream: false }",
+        ] {
+            assert_eq!(problem(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_named() {
+        for (text, says) in [
+            ("{}", "either a webhook or nats"),
+            ("webhook: { url: 'ftp://a/' }", "webhook.url is no http"),
+            ("webhook: { url: 'http://hooks.example.com/' }", "without TLS"),
+            ("webhook: { url: 'https://a:b@hooks.example.com/' }", "must not hold a user"),
+            ("webhook: { url: 'https://hooks.example.com/', timeout: 2m }", "allowed are 1s to 60s"),
+            ("nats: { servers: [], subject: a }", "servers has 0 entries"),
+            ("nats: { servers: ['nats://n.example.com'], subject: a }", "without TLS"),
+            ("nats: { servers: ['nats://127.0.0.1'], subject: 'audit.*' }", "no subject to publish to"),
+            ("nats: { servers: ['nats://127.0.0.1'], subject: a, user: b }", "user and password"),
+            ("nats: { servers: ['nats://127.0.0.1'], subject: a, key: b }", "certificate and key"),
+        ] {
+            let found = problem(text);
+            assert!(found.as_ref().is_some_and(|it| it.contains(says)), "{text}: {found:?}");
+        }
+    }
+}
