@@ -56,3 +56,18 @@ impl Caller {
         })
     }
 }
+
+#[cfg(test)]
+impl Caller {
+    /// Somebody who may bring events.
+    pub(crate) fn of_tests() -> Self {
+        Self {
+            account: "111122223333".parse().unwrap(),
+            region: "eu-central-1".parse().unwrap(),
+            access_key: "SIDETRAILTESTS".to_owned(),
+            user: "writer".to_owned(),
+            role: Role::Writer,
+            at: Timestamp::UNIX_EPOCH,
+        }
+    }
+}

@@ -216,18 +216,6 @@ mod tests {
 
     use super::*;
     use crate::audit_events::{Channel, record};
-    use crate::config::Role;
-
-    fn caller() -> Caller {
-        Caller {
-            account: "111122223333".parse().unwrap(),
-            region: "eu-central-1".parse().unwrap(),
-            access_key: "otlp".to_owned(),
-            user: "hr".to_owned(),
-            role: Role::Writer,
-            at: Timestamp::UNIX_EPOCH,
-        }
-    }
 
     fn any(value: Any) -> Option<AnyValue> {
         Some(AnyValue { value: Some(value) })
@@ -244,7 +232,7 @@ mod tests {
         let logs = ScopeLogs { scope: Some(scope), log_records: vec![record], ..ScopeLogs::default() };
         let logs =
             ResourceLogs { resource: Some(resource), scope_logs: vec![logs], ..ResourceLogs::default() };
-        events(ExportLogsServiceRequest { resource_logs: vec![logs] }, &caller()).pop().unwrap()
+        events(ExportLogsServiceRequest { resource_logs: vec![logs] }, &Caller::of_tests()).pop().unwrap()
     }
 
     fn opened() -> LogRecord {
@@ -274,8 +262,8 @@ mod tests {
     #[test]
     fn a_log_record_is_a_record_of_cloudtrails() {
         let event = read(opened(), "hr.example.com").unwrap();
-        let channel = Channel::of(Some(CHANNEL), &caller()).unwrap();
-        let (_, text) = record(&event, &channel, &caller(), Timestamp::UNIX_EPOCH).unwrap();
+        let channel = Channel::of(Some(CHANNEL), &Caller::of_tests()).unwrap();
+        let (_, text) = record(&event, &channel, &Caller::of_tests(), Timestamp::UNIX_EPOCH).unwrap();
         let record: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(record["eventName"], "OpenFile");
         assert_eq!(record["eventSource"], "hr.example.com");

@@ -234,18 +234,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::config::Role;
-
-    fn caller() -> Caller {
-        Caller {
-            account: "111122223333".parse().unwrap(),
-            region: "eu-central-1".parse().unwrap(),
-            access_key: "SIDETRAILTESTS".to_owned(),
-            user: "writer".to_owned(),
-            role: Role::Writer,
-            at: Timestamp::UNIX_EPOCH,
-        }
-    }
 
     fn data() -> Value {
         json!({
@@ -261,7 +249,12 @@ mod tests {
     }
 
     fn made(event: &AuditEvent) -> Result<(String, String), Unfit> {
-        record(event, &Channel::of(Some("hr"), &caller()).unwrap(), &caller(), Timestamp::UNIX_EPOCH)
+        record(
+            event,
+            &Channel::of(Some("hr"), &Caller::of_tests()).unwrap(),
+            &Caller::of_tests(),
+            Timestamp::UNIX_EPOCH,
+        )
     }
 
     #[test]
@@ -325,7 +318,7 @@ mod tests {
                 Code::ChannelInsufficientPermission,
             ),
         ] {
-            assert_eq!(Channel::of(text, &caller()).unwrap_err().code, code, "{text:?}");
+            assert_eq!(Channel::of(text, &Caller::of_tests()).unwrap_err().code, code, "{text:?}");
         }
     }
 }

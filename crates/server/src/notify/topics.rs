@@ -113,18 +113,10 @@ pub(crate) fn arn(topic: &str, caller: &Caller) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Role;
 
     #[test]
     fn a_topic_is_a_name_or_an_arn() {
-        let caller = Caller {
-            account: "111122223333".parse().unwrap(),
-            region: "eu-central-1".parse().unwrap(),
-            access_key: "SIDETRAILTESTS".to_owned(),
-            user: "admin".to_owned(),
-            role: Role::Admin,
-            at: Timestamp::UNIX_EPOCH,
-        };
+        let caller = Caller::of_tests();
         let own = "arn:aws:sns:eu-central-1:111122223333:files";
         assert_eq!(arn("files", &caller).unwrap(), own);
         assert_eq!(arn(own, &caller).unwrap(), own);
