@@ -274,8 +274,7 @@ fn a_topic_that_is_not_there_is_refused() -> Result<()> {
     let store = SeaweedFs::shared()?;
     let directory = tempfile::tempdir()?;
     let bucket = store.bucket("notify-refused")?;
-    let config =
-        "topics: { theirs: { accounts: ['444455556666'], webhook: { url: 'http://127.0.0.1:9/' } } }\n";
+    let config = "limits: { throttling: off }\ntopics: { theirs: { accounts: ['444455556666'], webhook: { url: 'http://127.0.0.1:9/' } } }\n";
     let server = Server::start(directory.path(), store, &bucket, config)?;
     for (topic, code) in [
         ("theirs", "InsufficientSnsTopicPolicyException"),
