@@ -69,12 +69,12 @@ impl Temporary {
             let is_own = entry
                 .metadata()
                 .is_ok_and(|it| it.is_dir() && own.as_ref().is_ok_and(|own| it.uid() == *own));
-            // Without a lock it may be another version's, which is at work.
+            // One without a lock is being made just now, or not a server's.
             let Ok(lock) = File::open(entry.path().join(LOCK)) else { continue };
             if is_own && lock.try_lock().is_ok() {
                 match fs::remove_dir_all(entry.path()) {
                     Ok(()) => {
-                        tracing::info!(path = %entry.path().display(), "removed what a server had left")
+                        tracing::info!(path = %entry.path().display(), "removed what a server had left");
                     }
                     Err(error) => {
                         tracing::warn!(path = %entry.path().display(), %error, "cannot remove what a server has left");
