@@ -262,17 +262,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path().to_str().unwrap(), &|_| None).unwrap();
         let stored: Timestamp = "2026-01-15T11:05:00Z".parse().unwrap();
-        for name in ["t_r-1", "t_r-2", "u_r-1"] {
+        for name in ["orders_r-1", "orders_r-2", "others_r-1"] {
             let file = format!("111122223333_CloudTrail-Digest_r-1_{name}_20260115T110000Z.json.gz");
             let key = format!("AWSLogs/111122223333/CloudTrail-Digest/r-1/2026/01/15/{file}");
             put(directory.path(), &key, "", stored);
             put(directory.path(), &format!("{key}.metadata.json"), "", stored);
         }
         let (place, mark) = (place(Kind::Digest), Mark::new("2026-01-15T11:04:30Z".parse().unwrap()));
-        let (found, all) = place.look(&store, Band::Near, &mark, ("t", "r-1"), stored).await.unwrap();
+        let (found, all) = place.look(&store, Band::Near, &mark, ("orders", "r-1"), stored).await.unwrap();
         assert_eq!(found.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["20260115T110000Z"]);
-        assert!(all && found[0].key.contains("_t_r-1_"));
-        let told = place.delivered(&store, &found[0], "t").await.unwrap();
+        assert!(all && found[0].key.contains("_orders_r-1_"));
+        let told = place.delivered(&store, &found[0], "orders").await.unwrap();
         assert_eq!(told.as_ref(), Some(&found[0].key));
     }
 }
