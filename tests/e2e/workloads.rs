@@ -7,14 +7,19 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sidetrail_api::Operation;
+use sidetrail_injector::intent::Intent;
+use sidetrail_injector::unaudited::{Expected, Hello, Observed, Report, ReportTo, judge, send};
 use sidetrail_tests::authority::Identity;
 use sidetrail_tests::collector::{ACCOUNT, Settings};
 use sidetrail_tests::kubernetes::{ApiServer, Mood, Pod, put};
 use sidetrail_tests::server::{Called, REGIONS, call, key_id, secret};
 use sidetrail_tests::tools::{binary, run};
-use sidetrail_tests::{Authority, Collector, Process, START, SeaweedFs, Server, free_address, wait_for};
+use sidetrail_tests::{
+    Authority, Collector, Process, START, SeaweedFs, Server, free_address, http, wait_for,
+};
 
 /// How long what the server is told may take to be what a collector does.
 const SECONDS: Duration = Duration::from_secs(10);
@@ -55,7 +60,8 @@ impl Cluster {
              control:\n  listen: '{control}'\n  interval: 1s\n  \
              tls: {{ certificate: {}, key: {}, client_ca: {} }}\n  \
              join_certificates: [{{ peers: ['spiffe://example.org/vm/*'], account: '{ACCOUNT}' }}]\n  \
-             kubernetes:\n    {}\n    workloads:\n    \
+             kubernetes:\n    {}\n    \
+             injector: {{ namespace: sidetrail, service_account: sidetrail-injector }}\n    workloads:\n    \
              - {{ namespace: prod, service_account: orders, account: '{ACCOUNT}', trails: [orders] }}\n    \
              - {{ namespace: prod, account: '{ACCOUNT}' }}\n",
             shown.certificate.display(),
@@ -98,6 +104,73 @@ impl Cluster {
         let ran = run(command)?;
         ensure!(ran.status.code().is_some_and(|code| code < 2), "{ran:?}");
         ran.stdout.lines().map(|line| serde_json::from_str(line).context("no collector")).collect()
+    }
+
+    /// The server's page has what the injector found, and beside that whose collectors are not in touch.
+    fn shows_what_the_injector_reports(&self) -> Result<()> {
+        let json = || -> Result<Value> {
+            Ok(serde_json::from_str(&http::get(self.server.health(), "/unaudited.json")?.body)?)
+        };
+        ensure!(json()?["report"].is_null(), "{}", json()?);
+        let now = Timestamp::now();
+        let observed = |pod: &Pod, started: bool| -> Result<Observed> {
+            let (name, uid) = pod.pod.context("a pod")?;
+            Ok(Observed {
+                namespace: pod.namespace.to_owned(),
+                name: name.to_owned(),
+                uid: uid.to_owned(),
+                owner: Some("ReplicaSet/<b>".to_owned()),
+                created: now - SignedDuration::from_hours(1),
+                is_live: true,
+                intents: [Intent::NotAsked, Intent::Audited],
+                has_collector: started,
+                started,
+                address: None,
+            })
+        };
+        let bare = Pod { pod: Some(("bare-1", "2c0a4a53-0000-4000-8000-000000000001")), ..ORDERS };
+        let mute = Pod { pod: Some(("mute-1", "2c0a4a53-0000-4000-8000-000000000002")), ..ORDERS };
+        let grace = SignedDuration::from_mins(1);
+        let (mut report, mut expected) = (Report::default(), Expected::default());
+        for (pod, started) in [(&bare, false), (&mute, true), (&ORDERS, true), (&REFUNDS, true)] {
+            let pod = observed(pod, started)?;
+            let state = judge(&pod, true, Hello::Said, now, grace);
+            report.add(&pod, state);
+            expected.add(&pod, state, now, grace);
+        }
+        let token = self.directory.join("injector.token");
+        let to = ReportTo { server: self.control.clone(), ca: self.authority.ca(), token: token.clone() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let tell = || runtime.block_on(send(&to, &report, &expected, now));
+        // Whoever is not the injector reports nothing.
+        put(&token, &self.api.give(&ORDERS, AUDIENCE, 3600)?)?;
+        let refused = tell().err().context("an app may report")?.to_string();
+        ensure!(refused.contains("403") && refused.contains("is not the injector's"), "{refused}");
+        let injector = Pod {
+            namespace: "sidetrail",
+            service_account: "sidetrail-injector",
+            pod: Some(("injector-1", "1")),
+        };
+        put(&token, &self.api.give(&injector, AUDIENCE, 3600)?)?;
+        tell()?;
+        let shown = wait_for("the report is shown", SECONDS, || {
+            Ok(json().ok().filter(|shown| !shown["report"].is_null()))
+        })?;
+        ensure!(shown["report"]["from"] == "injector-1" && shown["report"]["old"] == false, "{shown}");
+        ensure!(shown["unaudited"] == 1 && shown["audited"] == 3 && shown["notInTouch"] == 1, "{shown}");
+        let findings = shown["findings"].as_array().context("no findings")?;
+        let found: Vec<_> = findings.iter().map(|it| (it["pod"].as_str(), it["reason"].as_str())).collect();
+        let both = [(Some("bare-1"), Some("not_injected")), (Some("mute-1"), Some("never_joined"))];
+        ensure!(found == both, "{shown}");
+        let page = http::get_page(self.server.health(), "/unaudited")?.body;
+        for part in
+            ["Without a collector", "<td>bare-1", "Collector never in touch", "<td>mute-1", "&lt;b&gt;"]
+        {
+            ensure!(page.contains(part), "no {part} in {page}");
+        }
+        let other = http::get_page(self.server.health(), "/unaudited?namespace=other")?.body;
+        ensure!(!other.contains("bare-1") && other.contains("Every pod that is meant to be"), "{other}");
+        Ok(())
     }
 
     fn connected(&self) -> Result<Vec<Value>> {
@@ -176,6 +249,8 @@ fn a_pod_joins_as_what_kubernetes_says_it_is() -> Result<()> {
         Ok(known.filter(|it| it["state"]["trails"].as_array().is_some_and(|trails| trails.len() == 2)))
     })?;
     ensure!(cluster.api.asked(&token) == 1, "asked {} times about one token", cluster.api.asked(&token));
+
+    cluster.shows_what_the_injector_reports()?;
 
     // The kubelet renews the token; before the old one is over the collector shows the new one.
     let second = cluster.api.give(&ORDERS, AUDIENCE, 3600)?;

@@ -30,6 +30,16 @@ pub fn get(address: SocketAddr, path: &str) -> Result<Response> {
     exchange(address, format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())
 }
 
+/// Sends `GET path` as a browser does, which wants HTML.
+///
+/// # Errors
+///
+/// As [`get`].
+pub fn get_page(address: SocketAddr, path: &str) -> Result<Response> {
+    let accept = "Accept: text/html,application/xhtml+xml";
+    exchange(address, format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n{accept}\r\n\r\n").as_bytes())
+}
+
 /// Sends `POST /` with headers and a body.
 ///
 /// # Errors

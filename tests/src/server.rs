@@ -147,6 +147,11 @@ impl Server {
         self.api
     }
 
+    /// Where its probes and pages are.
+    pub fn health(&self) -> SocketAddr {
+        self.health
+    }
+
     /// `http://127.0.0.1:port`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.api)

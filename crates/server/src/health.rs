@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/startupz` over HTTP.
+//! `/livez`, `/readyz` and `/startupz` over HTTP, and what is for operators: the page of unaudited pods.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use http::StatusCode;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::Context;
+use crate::{Context, unaudited};
 
 #[derive(Clone, Debug)]
 struct Health {
@@ -29,7 +29,8 @@ pub(crate) async fn serve(
         // It is served when the server has started, and not before.
         .route("/startupz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .with_state(Health { context, closing });
+        .with_state(Health { context: Arc::clone(&context), closing })
+        .merge(unaudited::pages(context));
     let served = axum::serve(listener, router).with_graceful_shutdown(end.cancelled_owned());
     if let Err(error) = served.await {
         tracing::error!(%error, "cannot serve probes");

@@ -22,6 +22,7 @@ mod serve;
 mod server;
 mod state;
 mod trail;
+mod unaudited;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -48,6 +49,7 @@ pub(crate) struct Context {
     pub(crate) register: Arc<control::Register>,
     pub(crate) bringers: Vec<access::Bringer>,
     pub(crate) topics: notify::Topics,
+    pub(crate) unaudited: unaudited::Unaudited,
     pub(crate) deliveries: HashMap<(Account, Region), audit_events::Delivery>,
 }
 

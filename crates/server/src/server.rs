@@ -21,6 +21,7 @@ use crate::operation::Registry;
 use crate::protocol::{self, Recorder, Throttle};
 use crate::serve::serve;
 use crate::state::{self, State};
+use crate::unaudited::Unaudited;
 use crate::{Context, control, digest, health, history_of_trails, notify};
 
 /// The server cannot start.
@@ -119,6 +120,7 @@ impl Server {
             topics,
             deliveries,
             register: Arc::new(control::Register::new(Arc::clone(&store))),
+            unaudited: Unaudited::new(Arc::clone(&store)),
             config,
         });
         let address = |listener: &TcpListener| listener.local_addr().ok();

@@ -17,6 +17,7 @@ pub use collector::{CollectorConfig, Resources, Strict};
 pub(crate) use collector::{MIN_SPOOL, image, pull_policy, spool_size};
 
 use crate::options::Override;
+use crate::unaudited::ReportTo;
 
 /// Bytes of a configuration file.
 const MAX_FILE: u64 = 1 << 20;
@@ -103,6 +104,8 @@ pub struct Unaudited {
     pub events: bool,
     /// Whether each collector's `/metrics` are asked if an application ever came.
     pub scrape: bool,
+    /// A server that shows them too, and says which of their collectors are not in touch with it.
+    pub report: Option<ReportTo>,
 }
 
 impl Default for Unaudited {
@@ -113,6 +116,7 @@ impl Default for Unaudited {
             every: SignedDuration::from_secs(30),
             events: true,
             scrape: true,
+            report: None,
         }
     }
 }
@@ -192,6 +196,9 @@ impl Config {
             range("unaudited.every", self.unaudited.every, second, hour),
         ];
         problems.extend(ranges.into_iter().filter_map(Result::err));
+        if let Some(Err(problem)) = self.unaudited.report.as_ref().map(ReportTo::check) {
+            problems.extend(wrong::<()>("unaudited.report.server", problem).err());
+        }
         problems.extend(self.certificates.problems());
         problems.extend(self.collector.problems());
         problems
@@ -266,6 +273,11 @@ collector:
             ("collector:", "shutdown_delay: 2h\ncollector:", "shutdown_delay is 2h, allowed are 0s to 1m"),
             ("collector:", "unaudited: { every: 10ms }\ncollector:", "unaudited.every is 10ms"),
             ("collector:", "pod_overrides: [color]\ncollector:", "color"),
+            (
+                "collector:",
+                "unaudited: { report: { server: 'http://s:1', ca: /a, token: /b } }\ncollector:",
+                "unaudited.report.server \"http://s:1\" must be https",
+            ),
             ("  config:", "  spool_size: lots\n  config:", "collector.spool_size is no quantity"),
             ("  config:", "  spool_size: 1Mi\n  config:", "collector.spool_size is 1Mi, at least 64Mi"),
             ("  config:", "  image: ''\n  config:", "duplicate"),

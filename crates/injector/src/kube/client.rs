@@ -78,12 +78,12 @@ pub enum ApiError {
 impl fmt::Display for ApiError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Transport(error) => write!(formatter, "the API server cannot be reached: {error}"),
-            Self::Timeout => formatter.write_str("the API server did not answer in time"),
+            Self::Transport(error) => write!(formatter, "it cannot be reached: {error}"),
+            Self::Timeout => formatter.write_str("it did not answer in time"),
             Self::Refused { code, message } => {
-                write!(formatter, "the API server says {}: {message}", code.as_u16())
+                write!(formatter, "it says {}: {message}", code.as_u16())
             }
-            Self::Form(error) => write!(formatter, "the API server's answer is not understood: {error}"),
+            Self::Form(error) => write!(formatter, "its answer is not understood: {error}"),
         }
     }
 }
@@ -175,6 +175,18 @@ impl Client {
         &self,
         path: &str,
         object: &T,
+    ) -> Result<T, ApiError> {
+        self.post(path, object).await
+    }
+
+    /// Sends an object, and reads another one.
+    ///
+    /// # Errors
+    /// If the call fails.
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        object: &impl Serialize,
     ) -> Result<T, ApiError> {
         self.call(Method::POST, path, Some(("application/json", body(object)?))).await
     }

@@ -12,6 +12,7 @@ use super::event::event;
 use super::hello::Asker;
 use super::pods::{Observed, Pods};
 use super::report::{Board, Hello, Reason, Report, State, judge};
+use super::send::{Expected, send};
 use crate::config::Config;
 use crate::intent::namespace_asks;
 use crate::kube::{Client, Leader, watch};
@@ -81,13 +82,18 @@ impl Look {
         let asks: Vec<_> = pods.iter().map(|pod| self.asks(&pod.namespace)).collect();
         self.ask(&pods, &asks, now).await;
         let mut report = Report { at: Some(now), ..Report::default() };
+        let mut expected = Expected::default();
         let mut tally = Tally::new();
+        let joins = self.config.collector.audience().is_some();
         let mut sorted: Vec<_> = pods.iter().zip(&asks).collect();
         sorted.sort_by(|(a, _), (b, _)| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         for (pod, asks) in sorted {
             let hello = self.hellos.get(&pod.uid).copied().unwrap_or_default();
             let state = judge(pod, *asks, hello, now, self.config.unaudited.grace);
             report.add(pod, state);
+            if joins {
+                expected.add(pod, state, now, self.config.unaudited.grace);
+            }
             let (state, reason) = match state {
                 State::NotAsked | State::Starting => continue,
                 State::Audited => ("audited", None),
@@ -99,6 +105,11 @@ impl Look {
         self.metrics.pods(&tally);
         if self.config.unaudited.events {
             self.tell(&report, now).await;
+        }
+        if let Some(to) = &self.config.unaudited.report
+            && let Err(error) = send(to, &report, &expected, now).await
+        {
+            tracing::warn!(server = to.server, %error, "cannot report unaudited pods");
         }
         self.board.post(report);
     }

@@ -7,6 +7,7 @@ mod look;
 mod page;
 mod pods;
 mod report;
+mod send;
 
 pub use event::event;
 pub use hello::{Asker, has_greeted};
@@ -14,3 +15,4 @@ pub use look::Look;
 pub use page::html;
 pub use pods::{Observed, Pods};
 pub use report::{Board, Finding, Hello, Reason, Report, State, judge};
+pub use send::{Expected, ReportTo, SendError, send};

@@ -13,14 +13,6 @@ th{color:#57606a;font-weight:600}td.n{white-space:nowrap}\
 @media(prefers-color-scheme:dark){body{background:#0d1117;color:#e6edf3}.at,th{color:#9198a1}th,td{border-color:#30363d}\
 .bad b{color:#ff7b72}}";
 
-const REASONS: [Reason; 5] = [
-    Reason::NotInjected,
-    Reason::NoLayer,
-    Reason::CollectorNotStarted,
-    Reason::CollectorUnreachable,
-    Reason::Unsupported,
-];
-
 /// The report as a page, of one namespace or all.
 #[must_use]
 pub fn html(report: &Report, namespace: Option<&str>) -> String {
@@ -54,12 +46,12 @@ fn write(page: &mut String, report: &Report, namespace: Option<&str>) -> std::fm
     if part.findings.is_empty() {
         page.push_str("<p>Every pod that is meant to be audited is.");
     }
-    for reason in REASONS {
+    for reason in Reason::ALL {
         let mut findings = part.findings.iter().filter(|finding| finding.reason == reason).peekable();
         if findings.peek().is_none() {
             continue;
         }
-        write!(page, "<h2>{}</h2><p>{}", title(reason), escaped(reason.advice()))?;
+        write!(page, "<h2>{}</h2><p>{}", reason.title(), escaped(reason.advice()))?;
         page.push_str("<table><tr><th>Namespace<th>Pod<th>Made by<th>Since");
         for finding in findings {
             let owner = finding.owner.as_deref().unwrap_or("\u{2013}");
@@ -78,16 +70,6 @@ fn write(page: &mut String, report: &Report, namespace: Option<&str>) -> std::fm
         write!(page, "<p>and {} more", report.unaudited - report.findings.len())?;
     }
     Ok(())
-}
-
-fn title(reason: Reason) -> &'static str {
-    match reason {
-        Reason::NotInjected => "Without a collector",
-        Reason::Unsupported => "Cannot have a collector",
-        Reason::CollectorNotStarted => "Collector not started",
-        Reason::CollectorUnreachable => "Collector does not answer",
-        Reason::NoLayer => "Layer missing",
-    }
 }
 
 fn escaped(text: &str) -> String {

@@ -28,6 +28,27 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them, in the order of pages.
+    pub const ALL: [Self; 5] = [
+        Self::NotInjected,
+        Self::NoLayer,
+        Self::CollectorNotStarted,
+        Self::CollectorUnreachable,
+        Self::Unsupported,
+    ];
+
+    /// For people: what is wrong, in a few words.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::NotInjected => "Without a collector",
+            Self::Unsupported => "Cannot have a collector",
+            Self::CollectorNotStarted => "Collector not started",
+            Self::CollectorUnreachable => "Collector does not answer",
+            Self::NoLayer => "Layer missing",
+        }
+    }
+
     /// As a label of metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {

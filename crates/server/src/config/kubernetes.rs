@@ -28,6 +28,8 @@ pub struct Kubernetes {
     /// Which pods may join, and what they record for. The first entry that fits a pod counts.
     #[schemars(length(min = 1, max = 1024))]
     pub workloads: Vec<Workloads>,
+    /// The ServiceAccount of the injector, which may report pods that are not audited. Without it there is no page of them.
+    pub injector: Option<Injector>,
     /// The API server, e.g. `https://10.0.0.1:6443`, if it is not the one of the cluster that this server is a pod of.
     pub server: Option<String>,
     /// PEM file of the authorities that may vouch for it, by default those that Kubernetes puts into pods.
@@ -36,6 +38,16 @@ pub struct Kubernetes {
     /// File with the token that it is asked with, read anew every minute; by default that of this pod's ServiceAccount.
     #[serde(default = "default_token")]
     pub token: PathBuf,
+}
+
+/// The injector's ServiceAccount.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Injector {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub service_account: String,
 }
 
 /// Pods that may join.

@@ -25,7 +25,7 @@ pub use audit_events::AuditEventsConfig;
 pub use control::{ControlConfig, ControlTls, JoinCertificates, JoinToken};
 pub use digest::DigestConfig;
 pub use history::History;
-pub use kubernetes::{Kubernetes, Workloads};
+pub use kubernetes::{Injector, Kubernetes, Workloads};
 pub use limits::{Limits, RateLimit, Throttling};
 pub use otlp::{OtlpConfig, OtlpToken};
 pub use topics::{NatsConfig, TopicConfig, WebhookConfig};

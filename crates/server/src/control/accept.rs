@@ -53,7 +53,7 @@ impl Shown {
             },
         });
         let terms =
-            Terms { certificate: tls.certificate.clone(), key: tls.key.clone(), clients, http1: false };
+            Terms { certificate: tls.certificate.clone(), key: tls.key.clone(), clients, http1: true };
         let tls = RwLock::new(Tls::load(&terms, Timestamp::now().as_second())?);
         Ok(Some(Arc::new(Self { terms, tls })))
     }

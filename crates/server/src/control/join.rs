@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use sidetrail_api::shape::Workload;
 use sidetrail_api::sigv4::Secret;
@@ -107,6 +109,27 @@ impl Joins {
             }
             (None, _) => Err(Status::unauthenticated("the join token is not one of this server's")),
         }
+    }
+
+    /// The pod of the injector, which may report pods that are not audited.
+    pub(crate) async fn injector(&self, headers: &HeaderMap) -> Result<Workload, (StatusCode, String)> {
+        let nobody = "control.kubernetes.injector is not configured".to_owned();
+        let Some((config, reviewer)) = &self.kubernetes else { return Err((StatusCode::NOT_FOUND, nobody)) };
+        let Some(injector) = &config.injector else { return Err((StatusCode::NOT_FOUND, nobody)) };
+        let sent = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let sent = sent.and_then(|value| value.strip_prefix("Bearer ")).filter(|sent| review::is_one(sent));
+        let unauthorized = |problem: String| (StatusCode::UNAUTHORIZED, problem);
+        let sent = sent.ok_or_else(|| unauthorized("a ServiceAccount token is needed".to_owned()))?;
+        let away = "Kubernetes cannot be asked about the ServiceAccount token now".to_owned();
+        let answer = reviewer.review(sent).await.map_err(|_| (StatusCode::SERVICE_UNAVAILABLE, away))?;
+        let workload = answer.map_err(|reason| unauthorized(reason.to_string()))?;
+        let Workload { namespace, service_account, .. } = &*workload;
+        if (namespace, service_account) != (&injector.namespace, &injector.service_account) {
+            let problem =
+                format!("service account {service_account} of namespace {namespace} is not the injector's");
+            return Err((StatusCode::FORBIDDEN, problem));
+        }
+        Ok((*workload).clone())
     }
 
     fn by_certificate(&self, peer: &Peer) -> Option<Joined> {

@@ -16,13 +16,14 @@ use std::sync::Arc;
 use sidetrail_wire::control::v1::control_server::ControlServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 
 pub(crate) use accept::Shown;
 pub(crate) use join::Joins;
-pub(crate) use register::Register;
+pub(crate) use register::{Register, RegisterError};
 use service::Service;
 
-use crate::Context;
+use crate::{Context, unaudited};
 
 /// Bytes of a message from a collector: live copies of a few of the largest records.
 const MAX_MESSAGE: usize = 4 << 20;
@@ -40,9 +41,13 @@ pub(crate) async fn serve(
     shown: Option<Arc<Shown>>,
     closing: CancellationToken,
 ) {
-    let service = ControlServer::new(Service::new(context, joins, closing.clone()))
-        .max_decoding_message_size(MAX_MESSAGE);
+    let joins = Arc::new(joins);
+    let service = Service::new(Arc::clone(&context), Arc::clone(&joins), closing.clone());
+    let service = ControlServer::new(service).max_decoding_message_size(MAX_MESSAGE);
+    // The injector speaks plain HTTP, here as to the API server.
+    let router = Routes::new(service).into_axum_router().merge(unaudited::reports(context, joins));
     let served = tonic::transport::Server::builder()
+        .accept_http1(true)
         // One is all that a collector needs.
         .max_concurrent_streams(4)
         .http2_max_header_list_size(MAX_HEADERS)
@@ -50,7 +55,7 @@ pub(crate) async fn serve(
         .http2_max_local_error_reset_streams(Some(MAX_RESETS))
         .http2_keepalive_interval(Some(service::KEEP_ALIVE))
         .http2_keepalive_timeout(Some(service::KEEP_ALIVE_TIMEOUT))
-        .add_service(service)
+        .add_routes(Routes::from(router))
         .serve_with_incoming_shutdown(
             accept::connections(listener, shown, closing.clone()),
             closing.cancelled_owned(),

@@ -50,14 +50,14 @@ const LOG_END: &[u8] = b"]}";
 #[derive(Debug)]
 pub(super) struct Service {
     context: Arc<Context>,
-    joins: Joins,
+    joins: Arc<Joins>,
     places: Arc<Semaphore>,
     streams: AtomicU64,
     closing: CancellationToken,
 }
 
 impl Service {
-    pub(super) fn new(context: Arc<Context>, joins: Joins, closing: CancellationToken) -> Self {
+    pub(super) fn new(context: Arc<Context>, joins: Arc<Joins>, closing: CancellationToken) -> Self {
         let places = Arc::new(Semaphore::new(MAX_STREAMS));
         Self { context, joins, places, streams: AtomicU64::new(0), closing }
     }
