@@ -8,6 +8,7 @@ mod audit_events;
 mod buckets;
 pub mod config;
 mod control;
+mod days;
 pub mod development;
 mod digest;
 mod hashed;
@@ -31,6 +32,7 @@ use sidetrail_archive::key::{Account, Region};
 
 pub use config::{Config, ConfigError};
 pub use server::{Server, StartError};
+pub use sidetrail_archive::causes::chain;
 
 use crate::refusal::Refusal;
 
@@ -73,17 +75,4 @@ impl Context {
             sidetrail_api::Error::new(sidetrail_api::Code::AccessDenied, message).into()
         })
     }
-}
-
-/// An error and its causes, in one line.
-#[must_use]
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -1,22 +1,19 @@
 //! Which log files there are: homes of accounts, their regions, and the manifests of a range of days.
 
 use futures_util::TryStreamExt;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
+use jiff::Timestamp;
 use object_store::path::Path;
 use object_store::{ListResult, ObjectStore};
 use sidetrail_archive::key::{Account, Home, ManifestKey, Minute, OrgId, Place, Region, Unique};
 use sidetrail_archive::store::Store;
 
 use super::key::Seconds;
+use crate::days::Days;
 
 /// Prefixes before `AWSLogs/` are looked for so deep.
 const MAX_DEPTH: usize = 4;
 /// Prefixes of one bucket that are looked at, and homes and regions that are found.
 const MAX_PREFIXES: usize = 1024;
-/// Up to so many days are listed day by day; more in one go, from the first on.
-const MAX_DAYS: i32 = 4;
 
 /// A region of an account, with where its evidence lies.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,20 +113,10 @@ pub(super) async fn manifests(
 ) -> object_store::Result<()> {
     let Ground { home, region } = ground;
     let kind = format!("{home}Sidetrail-Manifest/{region}");
-    let day = |at: Timestamp| at.to_zoned(TimeZone::UTC).date();
-    // A collector's clock may be ahead.
-    let (first, last) = (day(from), day(now).saturating_add(1.day()));
+    let Days { first, prefixes } = Days::of(&kind, from, now);
     let from = Minute::of(from);
     let account = &home.account;
-    let path = |date: Date| format!("{kind}/{}", date.strftime("%Y/%m/%d"));
-    let start = format!("{}/{account}_Sidetrail-Manifest_{region}_{from}", path(first));
-    let start = Path::parse(&start)?;
-    let days = (last - first).get_days();
-    let prefixes = if days < MAX_DAYS {
-        (0..=days).map(|after| path(first.saturating_add(after.days()))).collect()
-    } else {
-        vec![kind.clone()]
-    };
+    let start = Path::parse(format!("{first}/{account}_Sidetrail-Manifest_{region}_{from}"))?;
     for prefix in prefixes {
         let prefix = Path::parse(&prefix)?;
         let mut listed = store.object_store().list_with_offset(Some(&prefix), &start);

@@ -34,18 +34,3 @@ impl Failure {
         matches!(self, Self::Status(400..=407 | 409..=428 | 430..=499) | Self::Denied(_) | Self::Missing(_))
     }
 }
-
-/// An error and its causes in one line, without what is said twice.
-pub(super) fn text(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
-}

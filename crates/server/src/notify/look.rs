@@ -4,23 +4,19 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
+use jiff::Timestamp;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
+use sidetrail_archive::dsse::MAX_ENVELOPE;
 use sidetrail_archive::key::{Account, DigestKey, Home, ManifestKey, OrgId, Prefix, Region};
 use sidetrail_archive::store::Store;
 
 use super::mark::{Band, Mark};
 use crate::buckets::payload;
+use crate::days::Days;
 
 /// Objects that are held at a time; those that the store took first.
 const MAX_FOUND: usize = 1024;
-/// Bytes of a manifest.
-const MAX_MANIFEST: usize = 4 << 20;
-/// Up to so many days are listed day by day; more in one go, from the first on.
-const MAX_DAYS: i32 = 4;
 /// How long one page of a listing may take.
 const REQUEST: Duration = Duration::from_secs(30);
 
@@ -102,25 +98,16 @@ impl Place {
     ) -> object_store::Result<(Vec<Found>, bool)> {
         let (folder, file) = self.folder();
         let from = mark.listed_from(band);
-        let day = |at: Timestamp| at.to_zoned(TimeZone::UTC).date();
-        // A collector's clock may be ahead.
-        let (first, last) = (day(from), day(now).saturating_add(1.day()));
-        let path = |date: Date| format!("{folder}/{}", date.strftime("%Y/%m/%d"));
+        let Days { first, prefixes } = Days::of(&folder, from, now);
         let start = match self.kind {
             Kind::Log => {
                 let minute = sidetrail_archive::key::Minute::of(from);
-                format!("{}/{file}{minute}", path(first))
+                format!("{first}/{file}{minute}")
             }
             // The trail's name precedes the time.
-            Kind::Digest => path(first),
+            Kind::Digest => first,
         };
         let start = Path::parse(&start)?;
-        let days = (last - first).get_days();
-        let prefixes = if days < MAX_DAYS {
-            (0..=days).map(|after| path(first.saturating_add(after.days()))).collect()
-        } else {
-            vec![folder]
-        };
         let (mut found, mut all) = (BinaryHeap::new(), true);
         for prefix in prefixes {
             let prefix = Path::parse(&prefix)?;
@@ -154,7 +141,7 @@ impl Place {
         if self.kind == Kind::Digest {
             return Ok(Some(found.key.clone()));
         }
-        let bytes = match store.get(&found.key, MAX_MANIFEST).await {
+        let bytes = match store.get(&found.key, MAX_ENVELOPE).await {
             Ok(bytes) => bytes,
             Err(error) if error.is_not_found() || error.is_too_large() => {
                 tracing::warn!(%error, "nobody is notified of what this manifest is for");

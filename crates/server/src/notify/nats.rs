@@ -11,7 +11,7 @@ use async_nats::{Client, ConnectErrorKind, ConnectOptions, HeaderMap, header};
 use sidetrail_api::sigv4::Secret;
 use tokio::sync::Mutex;
 
-use super::failure::{Failure, text};
+use super::failure::Failure;
 use super::message::Message;
 use crate::config::{ConfigError, NatsConfig};
 
@@ -71,9 +71,9 @@ impl Nats {
             Ok(Ok(client)) => Ok(client),
             Ok(Err(error)) => Err(match error.kind() {
                 ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-                    Failure::Denied(text(&error))
+                    Failure::Denied(crate::chain(&error))
                 }
-                _ => Failure::Unreachable(text(&error)),
+                _ => Failure::Unreachable(crate::chain(&error)),
             }),
             Err(_) => Err(Failure::Unreachable("no server answered in time".to_owned())),
         }
@@ -110,12 +110,13 @@ impl Nats {
                 PublishErrorKind::StreamNotFound => {
                     Failure::Missing("no JetStream stream takes the subject".to_owned())
                 }
-                _ => Failure::Unreachable(text(&error)),
+                _ => Failure::Unreachable(crate::chain(&error)),
             });
         }
         let mut headers = HeaderMap::new();
         headers.insert(header::NATS_MESSAGE_ID, message.id.as_str());
-        let unreachable = |error: &(dyn std::error::Error + 'static)| Failure::Unreachable(text(error));
+        let unreachable =
+            |error: &(dyn std::error::Error + 'static)| Failure::Unreachable(crate::chain(error));
         client.publish_with_headers(subject, headers, payload).await.map_err(|error| unreachable(&error))?;
         let flushed = tokio::time::timeout(self.timeout(), client.flush()).await;
         flushed.map_err(|error| unreachable(&error))?.map_err(|error| unreachable(&error))

@@ -17,7 +17,7 @@ use reqwest::{Client, Url, redirect};
 use sha2::Sha256;
 use sidetrail_api::sigv4::Secret;
 
-use super::failure::{Failure, text};
+use super::failure::Failure;
 use super::message::Message;
 use crate::config::{ConfigError, WebhookConfig, wrong};
 
@@ -66,8 +66,9 @@ impl Webhook {
                 builder = builder.add_root_certificate(certificate);
             }
         }
-        let client =
-            builder.build().or_else(|error| wrong(at, format!("cannot be used: {}", text(&error))))?;
+        let client = builder
+            .build()
+            .or_else(|error| wrong(at, format!("cannot be used: {}", crate::chain(&error))))?;
         Ok(Self { client, url, key, bearer })
     }
 
@@ -92,7 +93,7 @@ impl Webhook {
         match sent.map(|response| response.status()) {
             Ok(status) if status.is_success() => Ok(()),
             Ok(status) => Err(Failure::Status(status.as_u16())),
-            Err(error) => Err(Failure::Unreachable(text(&error.without_url()))),
+            Err(error) => Err(Failure::Unreachable(crate::chain(&error.without_url()))),
         }
     }
 }

@@ -141,7 +141,16 @@ impl Worker {
     async fn round(&mut self) -> Result<(), Pause> {
         self.hold().await?;
         self.progress.follow(&self.subject.places, Timestamp::now());
-        let mut ended = Ok(());
+        let ended = self.tell_what_is_due().await;
+        // Another server has it now.
+        if self.dirty && !matches!(ended, Err(Pause::Held)) {
+            self.keep().await?;
+        }
+        ended
+    }
+
+    /// Tells what is there of all bands that are to be looked at.
+    async fn tell_what_is_due(&mut self) -> Result<(), Pause> {
         for index in 0..self.progress.strands.len() {
             for band in Band::ALL {
                 let place = &self.progress.strands[index].place;
@@ -150,25 +159,12 @@ impl Worker {
                     Kind::Digest => band.every().max(DIGESTS_EVERY),
                 };
                 let last = self.looked.get(&(place.clone(), band));
-                if last.is_some_and(|last| last.elapsed() < every) {
-                    continue;
-                }
-                ended = self.tell(index, band).await;
-                if ended.is_err() {
-                    break;
+                if last.is_none_or(|last| last.elapsed() >= every) {
+                    self.tell(index, band).await?;
                 }
             }
-            if ended.is_err() {
-                break;
-            }
         }
-        if matches!(ended, Err(Pause::Held)) {
-            return ended;
-        }
-        if self.dirty {
-            self.keep().await?;
-        }
-        ended
+        Ok(())
     }
 
     /// Tells what is there of a band of a place.

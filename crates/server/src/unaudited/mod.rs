@@ -21,8 +21,6 @@ use axum::routing::{get, post};
 use axum::{Router, body};
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
-use object_store::ObjectStoreExt;
-use object_store::path::Path;
 use serde::Deserialize;
 use sidetrail_archive::store::Store;
 use tokio::sync::Mutex;
@@ -36,8 +34,6 @@ use report::{Kept, Report};
 const REPORT_PATH: &str = "/sidetrail/v1/unaudited";
 /// Bytes of a report, and of what is kept of it.
 const MAX_REPORT: usize = 8 << 20;
-/// How long one request to the store may take.
-const REQUEST: Duration = Duration::from_secs(10);
 /// How long what is shown is not made again: whoever asks for the page decides how often.
 const SHOWN_FOR: Duration = Duration::from_secs(5);
 /// A report in memory that is younger is not looked for in the bucket.
@@ -72,17 +68,17 @@ impl Unaudited {
 
     /// A report has come.
     async fn keep(&self, kept: Kept) {
-        let bytes = serde_json::to_vec(&kept);
-        *self.last.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(kept));
-        let put = async {
-            let path = Path::parse(self.key()).map_err(|error| error.to_string())?;
-            let put = self.store.object_store().put(&path, bytes.map_err(|error| error.to_string())?.into());
-            let put = tokio::time::timeout(REQUEST, async { put.await.map(drop) }).await;
-            put.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
-        };
-        if let Err(error) = put.await {
+        let kept = Arc::new(kept);
+        *self.last.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&kept));
+        if let Err(error) = self.put(&kept).await {
+            let error = crate::chain(&*error);
             tracing::warn!(error, "the report of unaudited pods is not kept; only this server shows it");
         }
+    }
+
+    async fn put(&self, kept: &Kept) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let bytes = serde_json::to_vec(kept)?;
+        Ok(self.store.replace(&self.key(), bytes.into()).await?)
     }
 
     /// The newest report, of this server or another.
@@ -184,8 +180,7 @@ async fn shown(context: &Context) -> Result<Arc<Shown>, Response> {
     };
     // Whoever comes meanwhile waits, and sees the same.
     let mut last = context.unaudited.shown.lock().await;
-    if let Some((at, shown)) = last.as_ref().filter(|(at, _)| at.elapsed() < SHOWN_FOR) {
-        let _ = at;
+    if let Some((_, shown)) = last.as_ref().filter(|(at, _)| at.elapsed() < SHOWN_FOR) {
         return Ok(Arc::clone(shown));
     }
     let now = Timestamp::now();
